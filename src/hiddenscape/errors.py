@@ -1,0 +1,114 @@
+"""Every exception that hiddenscape raises on purpose.
+
+::
+
+    HiddenscapeError
+    ├── InputError (ValueError)          a wrong argument or wrong data
+    │   ├── NonFiniteError               rows that hold NaN or infinity; ``rows`` names them
+    │   ├── DuplicateRowsError           identical rows where the caller asked to refuse them
+    │   └── ConfigError                  a run file or an option that cannot be used
+    ├── SiteError (LookupError)          an unknown site, or one that a network does not offer
+    ├── NetworkError (RuntimeError)      a network that fails its self-check or a forward pass
+    ├── StoreError (OSError)             a run directory or store that cannot be read or written
+    │   ├── ManifestMismatch             a store made with other settings; ``field`` names which
+    │   ├── ShardError                   a shard that does not parse or disagrees with the manifest
+    │   ├── IncompleteStore              rows are still missing
+    │   └── DiskFullError                no space left; nothing half-written remains
+    └── MissingDependency (ImportError)  an optional package is needed; names the extra
+
+A message says what was got, what was expected and what to do, in one line. Each class also inherits
+the builtin that a caller without knowledge of hiddenscape would catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ConfigError",
+    "DiskFullError",
+    "DuplicateRowsError",
+    "HiddenscapeError",
+    "IncompleteStore",
+    "InputError",
+    "ManifestMismatch",
+    "MissingDependency",
+    "NetworkError",
+    "NonFiniteError",
+    "ShardError",
+    "SiteError",
+    "StoreError",
+]
+
+
+class HiddenscapeError(Exception):
+    """Root of the tree: catch this to catch everything hiddenscape raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError and OSError would decorate the message; users get the sentence itself.
+        return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+class InputError(HiddenscapeError, ValueError):
+    """A wrong argument or wrong data."""
+
+
+class NonFiniteError(InputError):
+    """Rows hold NaN or infinity. ``rows`` are their row numbers."""
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(int(r) for r in rows)
+
+
+class DuplicateRowsError(InputError):
+    """Identical rows under the policy ``error``."""
+
+
+class ConfigError(InputError):
+    """A run file or an option that cannot be used."""
+
+
+class SiteError(HiddenscapeError, LookupError):
+    """An unknown site, or one that a network does not offer."""
+
+
+class NetworkError(HiddenscapeError, RuntimeError):
+    """A network that fails its self-check or its forward pass."""
+
+
+class StoreError(HiddenscapeError, OSError):
+    """A run directory or store that cannot be read or written."""
+
+
+class ManifestMismatch(StoreError):
+    """A store made with other settings.
+
+    ``field``, ``stored`` and ``new`` say which identity field of the manifest disagrees.
+    """
+
+    def __init__(
+        self, message: str, field: str = "", stored: object = None, new: object = None
+    ) -> None:
+        super().__init__(message)
+        self.field, self.stored, self.new = field, stored, new
+
+
+class ShardError(StoreError):
+    """A shard that does not parse or disagrees with the manifest."""
+
+
+class IncompleteStore(StoreError):
+    """Rows are still missing; ``missing`` lists the half-open ranges."""
+
+    def __init__(self, message: str, missing: Sequence[tuple[int, int]] = ()) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+
+class DiskFullError(StoreError):
+    """No space left on the device; nothing half-written remains."""
+
+
+class MissingDependency(HiddenscapeError, ImportError):
+    """An optional package is needed; the message names the extra to install."""

@@ -1,0 +1,1 @@
+"""Neighbour graphs: one exact search per site serves every measurement."""
