@@ -1,0 +1,357 @@
+"""One run, described once: :class:`RunSpec` is the TOML file, the command line and the arguments.
+
+Every option exists in exactly one place, as a field of :class:`RunSpec`. Its annotation gives the
+type, its metadata the help text, the choices and the group; the command line and the check of a
+TOML file are made from these. The file is flat, and its keys are the field names::
+
+    network = "gpt2"
+    data = "sentences.txt"
+    sites = ["embed", "resid_post.*"]
+    k = [10, 30]
+    out = "runs/gpt2"
+
+On the command line underscores become hyphens and lists are separated by commas:
+``--batch-tokens 8192 --k 10,30``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+from hiddenscape.errors import ConfigError
+
+__all__ = ["GROUPS", "Option", "RunSpec", "options"]
+
+GROUPS = ("network", "data", "extraction", "measure", "output")
+"""Groups of options, in the order in which they are shown."""
+
+
+def _option(
+    group: str,
+    help: str,
+    default: Any,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: int | None = None,
+) -> Any:
+    metadata = {"group": group, "help": help, "choices": choices, "minimum": minimum}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """Everything that fixes a run: a frozen value, checked when it is made.
+
+    Parameters
+    ----------
+    network, data, out, ... :
+        See ``hiddenscape run --help``, which is made from the fields of this class.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown field, a value of another type, or one that is not among the choices. The
+        message names the field.
+
+    Examples
+    --------
+    >>> spec = RunSpec(network="demo", data="digits", out="runs/demo", k=[10, 30])
+    >>> spec.k
+    (10, 30)
+    >>> RunSpec.from_dict(spec.to_dict()) == spec
+    True
+    >>> spec.replace(dtype="float23")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    hiddenscape.errors.ConfigError: dtype: got 'float23', expected one of auto, float32, ...
+    """
+
+    # network
+    network: str = _option(
+        "network",
+        "Hugging Face id, folder of a checkpoint, or 'demo' for the network inside the package.",
+        "",
+    )
+    task: str | None = _option(
+        "network", "What the network was trained for, where its files do not tell.", None
+    )
+    revision: str | None = _option("network", "Branch, tag or commit of a Hugging Face id.", None)
+    dtype: str = _option(
+        "network",
+        "Numbers the network computes with; auto keeps those of the checkpoint.",
+        "auto",
+        choices=("auto", "float32", "bfloat16", "float16", "float64"),
+    )
+    device: str = _option("network", "Where the network runs: cpu, cuda, cuda:1, mps.", "cpu")
+    attn: str = _option(
+        "network",
+        "Attention implementation.",
+        "sdpa",
+        choices=("sdpa", "eager", "flash_attention_2"),
+    )
+    trust_remote_code: bool = _option(
+        "network", "Run code that comes with a Hugging Face id. Off unless you trust it.", False
+    )
+    untrained_twin: bool = _option(
+        "network",
+        "Also run the same network with fresh random weights, the null of the run.",
+        False,
+    )
+    twin_seed: int = _option("network", "Seed of the twin's random weights.", 0, minimum=0)
+
+    # data
+    data: str = _option(
+        "data",
+        "File of inputs (.txt .jsonl .csv .npy .npz), folder of images, or 'digits'.",
+        "",
+    )
+    text: str = _option("data", "Column that holds the text, in .csv and .jsonl files.", "text")
+    labels: tuple[str, ...] = _option("data", "Columns that hold labels.", ())
+    limit: int | None = _option("data", "Use the first rows only.", None, minimum=3)
+
+    # extraction
+    sites: tuple[str, ...] = _option(
+        "extraction",
+        "Sites to store: names, ranges, stars (resid_post.0-5, resid_post.*) or 'all'.",
+        ("all",),
+    )
+    pooling: tuple[str, ...] = _option(
+        "extraction", "How tokens become one point per row: mean, last, cls, flat.", ("mean",)
+    )
+    batch_tokens: int = _option("extraction", "Padded tokens per batch at most.", 4096, minimum=1)
+    shard_rows: int | None = _option(
+        "extraction", "Rows per file of the store; chosen by size if not given.", None, minimum=1
+    )
+    store_dtype: str = _option(
+        "extraction",
+        "Numbers that are stored.",
+        "float32",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    overlength: str = _option(
+        "extraction",
+        "What to do with rows longer than the network takes: error, skip, truncate:head, "
+        "truncate:tail.",
+        "error",
+    )
+
+    # measure
+    analyses: tuple[str, ...] = _option(
+        "measure", "What to measure (see `hiddenscape list analyses`); everything if empty.", ()
+    )
+    k: tuple[int, ...] = _option(
+        "measure", "Neighborhood sizes of the overlaps.", (10, 30), minimum=1
+    )
+    max_rank: int | None = _option(
+        "measure", "Largest neighbor rank of the GRIDE scan; by default min(n / 4, 1024).", None,
+        minimum=2,
+    )  # fmt: skip
+    imbalance_k: int = _option(
+        "measure", "Neighbors averaged by the information imbalance.", 1, minimum=1
+    )
+    seed: int = _option("measure", "Keys every random stream of the measures.", 0, minimum=0)
+
+    # output
+    out: str = _option("output", "Run directory to write.", "")
+    title: str | None = _option("output", "Title of the report.", None)
+
+    def __post_init__(self) -> None:
+        for option in options():
+            value = option.check(getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; unknown names raise :class:`ConfigError`."""
+        return self.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields by name, in order; tuples as lists, so that it can be written as JSON."""
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "") -> Self:
+        """Make a spec from a mapping; ``source`` (a file name) is named in errors.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown key (with close matches), a table, or a value that does not fit.
+        """
+        where = f"{source}: " if source else ""
+        known = [o.name for o in options()]
+        for key, value in values.items():
+            if key in known:
+                continue
+            hint = _similar(key, known)
+            if isinstance(value, Mapping):
+                hint = "; run files are flat, write its keys without a table"
+            raise ConfigError(f"{where}unknown option {key!r}{hint}")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{where}{error}") from None
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a run file.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is not TOML, or holds an option that cannot be used.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot read the run file {path}: {reason}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        return cls.from_dict(values, source=str(path))
+
+    def to_toml(self) -> str:
+        """The run file of this spec: every option that is set, grouped, with its help.
+
+        Examples
+        --------
+        >>> print(RunSpec(network="gpt2", k=[5]).to_toml().splitlines()[0])
+        # network
+        """
+        lines: list[str] = []
+        for group in GROUPS:
+            lines += ["", f"# {group}"] if lines else [f"# {group}"]
+            for option in options(group):
+                value = getattr(self, option.name)
+                if value is not None:
+                    lines.append(f"{option.name} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+    def require(self, *names: str) -> None:
+        """Raise :class:`ConfigError` for the first of the named fields that is empty."""
+        for name in names:
+            if not getattr(self, name):
+                flag = name.replace("_", "-")
+                raise ConfigError(f"{name} is missing: give --{flag}, or {name} = ... in the file")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One field of :class:`RunSpec` as the command line and the TOML check see it.
+
+    Attributes
+    ----------
+    name, group, help : str
+    kind : type
+        ``str``, ``int`` or ``bool``: the type of the value or of the items of a list.
+    many, optional : bool
+        Whether it holds a list; whether it may be absent.
+    choices : tuple of str
+        Allowed values; empty where anything goes.
+    minimum : int or None
+        Smallest allowed number.
+    default : object
+    """
+
+    name: str
+    group: str
+    help: str
+    kind: Any
+    many: bool
+    optional: bool
+    choices: tuple[str, ...]
+    minimum: int | None
+    default: Any
+
+    @property
+    def expected(self) -> str:
+        """What the option takes, in words."""
+        words = {str: "text", int: "a whole number", bool: "true or false"}[self.kind]
+        if self.many:
+            words = {str: "a list of texts", int: "a list of whole numbers"}[self.kind]
+        return words
+
+    def check(self, value: Any) -> Any:
+        """The value in its final form, or :class:`ConfigError` naming the field."""
+        if value is None and self.optional:
+            return None
+        if not self.many:
+            return self._check_one(value)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            value = (value,)
+        if not isinstance(value, Iterable) or isinstance(value, str | Mapping):
+            raise ConfigError(f"{self.name}: got {value!r}, expected {self.expected}")
+        return tuple(self._check_one(item) for item in value)
+
+    def _check_one(self, value: Any) -> Any:
+        if isinstance(value, Path) and self.kind is str:
+            value = str(value)
+        # bool is an int in Python, and never a number here.
+        if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
+            raise ConfigError(f"{self.name}: got {value!r}, expected {self.expected}")
+        if self.choices and value not in self.choices:
+            allowed = ", ".join(self.choices)
+            raise ConfigError(f"{self.name}: got {value!r}, expected one of {allowed}")
+        if self.minimum is not None and value < self.minimum:
+            raise ConfigError(f"{self.name}: got {value}, expected at least {self.minimum}")
+        return value
+
+
+def options(*groups: str) -> tuple[Option, ...]:
+    """The options of the given groups, all if none is given, in the order of the fields.
+
+    Examples
+    --------
+    >>> [o.name for o in options("output")]
+    ['out', 'title']
+    """
+    return tuple(o for o in _all_options() if not groups or o.group in groups)
+
+
+@cache
+def _all_options() -> tuple[Option, ...]:
+    hints = get_type_hints(RunSpec)
+    return tuple(_describe(f, hints[f.name]) for f in fields(RunSpec))
+
+
+def _describe(f: Field[Any], hint: Any) -> Option:
+    inner = [a for a in getattr(hint, "__args__", ()) if a not in (type(None), Ellipsis)]
+    assert f.default is not MISSING
+    return Option(
+        name=f.name,
+        group=f.metadata["group"],
+        help=f.metadata["help"],
+        kind=inner[0] if inner else hint,
+        many=getattr(hint, "__origin__", None) is tuple,
+        optional=type(None) in getattr(hint, "__args__", ()),
+        choices=f.metadata["choices"],
+        minimum=f.metadata["minimum"],
+        default=f.default,
+    )
+
+
+def _similar(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key.replace("-", "_"), known, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are: {', '.join(known)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return _toml_text(value) if isinstance(value, str) else repr(value)
+
+
+def _toml_text(text: str) -> str:
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    body = "".join(
+        escapes.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text
+    )
+    return f'"{body}"'
