@@ -1,0 +1,167 @@
+"""A run directory: where the points, the numbers, the maps and the report of one network lie.
+
+::
+
+    RUN/  run.json  rows.csv  acts/  graph/  map/  results/*.csv  measure.json  profile.json
+          figures/  report.html  log/  null/ (the untrained twin)  checkpoints/NAME/
+
+``null`` and every checkpoint are run directories themselves. Everything but ``acts/`` is small and
+may be copied alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hiddenscape.errors import StoreError
+from hiddenscape.store.reader import RepresentationSet, open_store
+from hiddenscape.table import Table
+
+__all__ = ["Run", "open_run", "read_json", "write_json"]
+
+_SIGNS = ("run.json", "acts", "results", "measure.json")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write JSON atomically: UTF-8, sorted keys, no NaN.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an absent file is an empty one.
+
+    Raises
+    ------
+    StoreError
+        If the file exists and does not hold a JSON object.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {path}: {error}; remove it and measure again") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} does not hold a JSON object; remove it and measure again")
+    return content
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run directory, opened without reading a tensor.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+
+    Examples
+    --------
+    >>> import tempfile, hiddenscape, numpy as np
+    >>> folder = tempfile.mkdtemp()
+    >>> np.savez(folder + "/points.npz", a=np.eye(5), b=np.eye(5)[::-1])
+    >>> _ = hiddenscape.import_points(folder + "/points.npz", folder + "/run")
+    >>> [site.name for site in hiddenscape.open_run(folder + "/run").representations.sites]
+    ['a', 'b']
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the directory."""
+        return self.path.name
+
+    @property
+    def representations(self) -> RepresentationSet:
+        """The stored points of every site.
+
+        Raises
+        ------
+        StoreError
+            If the run was copied without ``acts/`` or the store is incomplete or damaged.
+        """
+        return open_store(self.path)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """``run.json``: configuration, versions, provenance. Empty if the run has none."""
+        return read_json(self.path / "run.json")
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """``measure.json``: settings, parameters by hash, dropped rows, warnings."""
+        return read_json(self.path / "measure.json")
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """``profile.json``: the reading of the dimension profile."""
+        return read_json(self.path / "profile.json")
+
+    @property
+    def table(self) -> Table:
+        """Every number measured so far."""
+        return Table.read(self.path / "results")
+
+    @property
+    def null(self) -> Run | None:
+        """The run of the untrained twin, if there is one."""
+        path = self.path / "null"
+        return Run(path) if _is_run(path) else None
+
+    @property
+    def checkpoints(self) -> dict[str, Run]:
+        """Runs over training time, by name, in the order of their names."""
+        folder = self.path / "checkpoints"
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {p.name: Run(p) for p in found if _is_run(p)}
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and any((path / sign).exists() for sign in _SIGNS)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory.
+
+    Parameters
+    ----------
+    path : path
+        A directory that ``extract``, ``import_points`` or ``run`` made.
+
+    Raises
+    ------
+    StoreError
+        If there is no run at ``path``.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreError(f"there is no run at {path}: the directory does not exist")
+    if not _is_run(path):
+        raise StoreError(
+            f"{path} is not a run directory (none of {', '.join(_SIGNS)} is in it); "
+            "make one with `hiddenscape extract`, `import` or `run`"
+        )
+    return Run(path)

@@ -1,0 +1,148 @@
+"""Every entry of ``analyses.py`` obeys the laws it declares, on points drawn by hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ortho_group
+
+from hiddenscape.analyses import ANALYSES, Analysis, Settings
+from hiddenscape.neighbors.search import find_neighbors
+
+SETTINGS = Settings(k=(3, 10), max_rank=32, imbalance_k=1, seed=3)
+N, D = 150, 4
+
+
+def _points(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([11, seed])
+    a = rng.normal(size=(N, D)) * np.array([1.0, 2.0, 0.5, 1.5])
+    b = np.hstack([a[:, :2], rng.normal(size=(N, 2))])
+    return a, b, rng.integers(0, 3, size=N)
+
+
+def _values(
+    entry: Analysis, a: np.ndarray, b: np.ndarray, labels: np.ndarray
+) -> dict[tuple[object, ...], tuple[float, float]]:
+    """Every number of an analysis: {what it is: (value, stderr)}."""
+    if entry.kind == "points":
+        found = list(entry.compute(a, SETTINGS))
+    else:
+        graph_a = find_neighbors(a, k=max(1, entry.neighbors(SETTINGS, N)))
+        if entry.kind == "graph":
+            found = list(entry.compute(graph_a, SETTINGS))
+        elif entry.kind == "labels":
+            found = list(entry.compute(graph_a, labels, SETTINGS))
+        else:
+            graph_b = find_neighbors(b, k=graph_a.k)
+            if entry.kind == "pair":
+                found = list(entry.compute(graph_a, graph_b, SETTINGS))
+            else:
+                triples = list(entry.compute([a, b], [graph_a, graph_b], SETTINGS))
+                return {
+                    (i, j, m.quantity): (m.estimate.value, m.estimate.stderr)
+                    for i, j, m in triples
+                }
+    return {
+        (m.quantity, m.k, m.n1, m.subset, m.repeat): (m.estimate.value, m.estimate.stderr)
+        for m in found
+    }
+
+
+def _rotation(rng: np.random.Generator) -> np.ndarray:
+    return ortho_group.rvs(D, random_state=int(rng.integers(2**31)))
+
+
+TRANSFORMS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "shift": lambda a, rng: a + rng.normal(size=D) * 7,
+    "orthogonal": lambda a, rng: a @ _rotation(rng),
+    "scale": lambda a, rng: a * float(rng.choice([1e-3, 0.3, 17.0, 1e4])),
+    "feature_scale": lambda a, rng: a * np.array([10.0, 1.0, 0.1, 1.0]),
+    "constant_column": lambda a, rng: np.hstack([a, np.full((N, 1), 3000.0)]),
+    "double": lambda a, rng: np.hstack([a, a]),
+}
+
+CASES = [
+    pytest.param(entry, law, kind, id=f"{entry.name}-{law}")
+    for entry in ANALYSES.values()
+    for law, kind in entry.laws.items()
+    if law != "permute"
+]
+
+
+def _differs(x: tuple[float, float], y: tuple[float, float]) -> bool:
+    return abs(x[0] - y[0]) > 1e-6 * (abs(x[0]) + abs(y[0]))
+
+
+@pytest.mark.parametrize(("entry", "law", "kind"), CASES)
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10**6))
+def test_transformation_of_the_points(entry: Analysis, law: str, kind: str, seed: int) -> None:
+    a, b, labels = _points(seed)
+    moved = TRANSFORMS[law](a, np.random.default_rng([12, seed]))
+    before, after = _values(entry, a, b, labels), _values(entry, moved, b, labels)
+    assert before.keys() == after.keys()
+    assert before
+    if kind == "=":
+        for key, (value, _) in before.items():
+            assert after[key][0] == pytest.approx(value, rel=1e-9, abs=1e-12), key
+    else:
+        assert kind == "x"
+        assert any(_differs(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [pytest.param(e, e.laws["permute"], id=e.name) for e in ANALYSES.values()],
+)
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10**6))
+def test_permutation_of_the_rows(entry: Analysis, kind: str, seed: int) -> None:
+    a, b, labels = _points(seed)
+    order = np.random.default_rng([13, seed]).permutation(N)
+    before = _values(entry, a, b, labels)
+    after = _values(entry, a[order], b[order], labels[order])
+    assert before.keys() == after.keys()
+    for key, (value, stderr) in before.items():
+        if kind == "=":
+            assert after[key][0] == pytest.approx(value, rel=1e-9, abs=1e-12), key
+        elif np.isfinite(stderr):
+            assert kind == "~"
+            assert abs(after[key][0] - value) < 6 * (stderr + after[key][1]) + 1e-9, key
+
+
+@pytest.mark.parametrize("entry", ANALYSES.values(), ids=ANALYSES)
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_values_lie_in_their_bounds(entry: Analysis, seed: int) -> None:
+    for key, (value, stderr) in _values(entry, *_points(seed)).items():
+        low, high = entry.bounds
+        assert np.isnan(value) or low <= value <= high, key
+        assert np.isnan(stderr) or stderr >= 0, key
+
+
+@pytest.mark.parametrize("entry", ANALYSES.values(), ids=ANALYSES)
+def test_a_constant_site_is_nan_with_a_note(entry: Analysis) -> None:
+    a, b, labels = np.ones((N, D)), *_points(0)[1:]
+    if entry.name in {"duplicates", "norms"}:
+        pytest.skip("counts and norms are defined on a constant site")
+    graph_a = find_neighbors(a, k=10)
+    graph_b = find_neighbors(b, k=10)
+    calls = {
+        "points": lambda: entry.compute(a, SETTINGS),
+        "graph": lambda: entry.compute(graph_a, SETTINGS),
+        "labels": lambda: entry.compute(graph_a, labels, SETTINGS),
+        "pair": lambda: entry.compute(graph_a, graph_b, SETTINGS),
+        "matrix": lambda: (
+            m for i, j, m in entry.compute([a, b], [graph_a, graph_b], SETTINGS) if i != j
+        ),
+    }
+    found = list(calls[entry.kind]())
+    assert found
+    for m in found:
+        if m.quantity not in {"chance", "ceiling"}:
+            assert np.isnan(m.estimate.value), m
+            assert m.estimate.note, m
