@@ -1,0 +1,148 @@
+"""Files that appear whole or not at all: temporary name, flush, rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from hiddenscape.errors import DiskFullError, StoreError
+
+__all__ = ["clean_temporaries", "free_bytes", "write_atomic"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+_TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]+)")
+# Temporaries of this process that are being written now: a pid alone cannot tell them from those
+# of a dead process that had the same pid in an earlier life of the same container.
+_OPEN: set[str] = set()
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname()) or "unknown"
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk that holds ``folder``."""
+    return shutil.disk_usage(folder).free
+
+
+def write_atomic(
+    path: Path, chunks: Iterable[bytes | memoryview], *, needed: int, replace: bool = True
+) -> None:
+    """Write a file so that its name appears only when every byte is on the disk.
+
+    Parameters
+    ----------
+    path : Path
+        Final name. Its folder must exist.
+    chunks : iterable of bytes
+        The content, in order.
+    needed : int
+        Total size in bytes, for the message when the disk is full.
+    replace : bool
+        Replace a file of that name; otherwise raise :class:`FileExistsError` and change nothing.
+
+    Raises
+    ------
+    DiskFullError
+        If the disk or the quota is full. The temporary file is gone.
+    StoreError
+        If the file cannot be written for another reason.
+    FileExistsError
+        If ``replace`` is false and the file exists.
+    """
+    temporary = path.parent / f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
+    _OPEN.add(temporary.name)
+    try:
+        with open(temporary, "xb") as stream:  # noqa: PTH123  (mode x, no Path equivalent)
+            for chunk in chunks:
+                stream.write(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            _link_without_replace(temporary, path)
+        _sync_folder(path.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _explain(error, path, needed, temporary) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        _OPEN.discard(temporary.name)
+
+
+def _explain(error: OSError, path: Path, needed: int, temporary: Path) -> StoreError:
+    if error.errno in _FULL:
+        # Freed before the free space is read, so that the figure is what a retry would find.
+        temporary.unlink(missing_ok=True)
+        limit = " (a limit on the size of files)" if error.errno == errno.EFBIG else ""
+        return DiskFullError(
+            f"{path}: the disk is full{limit}: {needed:,} bytes needed, "
+            f"{free_bytes(path.parent):,} free; nothing half-written remains, make room and run "
+            "the same command again"
+        )
+    return StoreError(
+        f"{path}: cannot be written ({error.strerror or error}): check the folder and its "
+        "permissions"
+    )
+
+
+def _link_without_replace(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno not in _NO_LINKS:
+            raise
+        # A file system without hard links: the check and the rename are two steps there.
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # folders cannot be opened elsewhere
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clean_temporaries(folder: Path, *, every: bool = False) -> list[str]:
+    """Remove what killed writers left in ``folder``; return the names.
+
+    Only temporary files of this host whose process is gone are removed. ``every`` removes those of
+    other hosts too: use it only when no other writer is at work.
+    """
+    removed = []
+    for path in sorted(folder.glob(".tmp-*")):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or path.name in _OPEN:
+            continue
+        if every or (found["host"] == _host() and not _alive(int(found["pid"]))):
+            path.unlink(missing_ok=True)
+            removed.append(path.name)
+    return removed
+
+
+def _alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # ours, and not among the open ones
+    if os.name != "posix":  # signal 0 would end the process elsewhere
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
