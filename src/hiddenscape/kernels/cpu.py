@@ -1,0 +1,222 @@
+"""Exact neighbours and ranks on the processor: a matrix product screens, differences decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hiddenscape.kernels.arrays import Cloud, blocks, pair_distances
+from hiddenscape.kernels.screen import Screen, make_screen
+
+__all__ = ["Progress", "mid_ranks", "nearest"]
+
+Progress = Callable[[int, int], object]
+"""Called with (rows done, rows in all) after every block."""
+
+_SCORES = 1 << 26  # bytes of one block of scores
+_PAIRS = 1 << 20  # pairs recomputed at a time
+_SMALL = 1 << 28  # multiply-adds below which float32 is not worth a second precision
+
+
+def nearest(
+    points: Cloud,
+    k: int,
+    *,
+    block_rows: int | None = None,
+    progress: Progress | None = None,
+    precision: str = "auto",
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """The ``k`` nearest rows of every row by (distance, row number), itself left out.
+
+    A row's candidates are all rows whose score does not prove them farther than the k-th nearest;
+    their distances are recomputed from differences and sorted. Rows with too many candidates in
+    float32 are screened again in float64. The result does not depend on blocks or precision.
+
+    Parameters
+    ----------
+    points : Cloud
+    k : int
+        1 to n - 1.
+    block_rows : int, optional
+        Rows per block of scores; the default keeps a block within 64 MB.
+    progress : callable, optional
+        Called with (rows done, rows in all).
+    precision : str
+        ``float32`` or ``float64`` to screen in; ``auto`` chooses by size.
+
+    Returns
+    -------
+    indices : int32 array (n, k)
+    distances : float64 array (n, k)
+    certificate : str
+        How many rows each precision proved.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.arrays import cloud
+    >>> nearest(cloud([[0.0], [1.0], [3.0]]), 1)[0].ravel().tolist()
+    [1, 0, 1]
+    """
+    n = points.n
+    indices = np.empty((n, k), dtype=np.int32)
+    distances = np.empty((n, k), dtype=np.float64)
+    ladder = _Ladder(points, precision)
+    patience = 4 * k + 256
+    for a, b in blocks(n, _block_rows(n, block_rows)):
+        waiting = np.arange(a, b)
+        for screen, last in ladder:
+            scores = screen.scores(waiting)
+            kth = np.partition(scores, k - 1, axis=1)[:, k - 1]
+            limit = screen.surely_farther(waiting, screen.farthest(waiting, kth))
+            candidate = scores <= limit[:, None]
+            count = np.count_nonzero(candidate, axis=1)
+            proven = np.full(len(waiting), True) if last else count <= patience
+            for part in _batches(np.flatnonzero(proven), count):
+                local, column = np.nonzero(candidate[part])
+                chosen = waiting[part]
+                indices[chosen], distances[chosen] = _first(points, chosen, local, column, k)
+            ladder.record(screen, proven)
+            waiting = waiting[~proven]
+            if not waiting.size:
+                break
+        if progress is not None:
+            progress(b, n)
+    return indices, distances, ladder.certificate()
+
+
+def mid_ranks(
+    points: Cloud,
+    queries: np.ndarray,
+    targets: np.ndarray,
+    *,
+    representative: np.ndarray | None = None,
+    block_rows: int | None = None,
+    progress: Progress | None = None,
+    precision: str = "auto",
+) -> np.ndarray:
+    """Mid-ranks of the ``targets`` (q, m) among all other rows of each of the ``queries`` (q,).
+
+    Scores are sorted row by row; whatever lies too close to a target to be told apart by its score
+    is recomputed from differences, where equality is decided.
+
+    Parameters
+    ----------
+    points : Cloud
+    queries : int array (q,)
+    targets : int array (q, m)
+        Must not name the query row itself.
+    representative : int array (n,), optional
+        A row equal to each row: identical rows are then recomputed once.
+    block_rows, progress, precision
+        As in :func:`nearest`.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.arrays import cloud
+    >>> mid_ranks(cloud([[0.0], [1.0], [-1.0], [3.0]]), np.array([0]), np.array([[1, 3]]))
+    array([[1.5, 3. ]])
+    """
+    out = np.empty(targets.shape, dtype=np.float64)
+    same = np.arange(points.n) if representative is None else representative
+    screen = make_screen(points, np.float64)
+    done = 0
+    for a, b in blocks(len(queries), _block_rows(points.n, block_rows, 8)):
+        out[a:b] = _block_ranks(points, screen, queries[a:b], targets[a:b], same)
+        done = b
+        if progress is not None:
+            progress(done, len(queries))
+    return out
+
+
+class _Ladder:
+    """The precisions to try in turn, made when first needed, and what each has proven."""
+
+    def __init__(self, points: Cloud, precision: str) -> None:
+        small = points.n * points.n * points.d <= _SMALL
+        self.points = points
+        self.precisions: list[type[np.floating]] = [np.float32, np.float64]
+        if precision == "float64" or (precision == "auto" and small):
+            self.precisions = [np.float64]
+        self.screens: dict[type[np.floating], Screen] = {}
+        self.proven = {p: 0 for p in self.precisions}
+
+    def __iter__(self) -> Iterator[tuple[Screen, bool]]:
+        for p in tuple(self.precisions):
+            if p not in self.screens:
+                self.screens[p] = make_screen(self.points, p)
+            last = p is np.float64
+            if last or not self.screens[p].thin:
+                yield self.screens[p], last
+
+    def record(self, screen: Screen, proven: np.ndarray) -> None:
+        p = screen.dtype.type
+        self.proven[p] += int(proven.sum())
+        if p is np.float32 and proven.mean() < 0.5:
+            # Most rows climb: the first rung only costs time.
+            self.precisions = [np.float64]
+            self.screens.pop(np.float32, None)
+
+    def certificate(self) -> str:
+        parts = [f"{p.__name__} {c} rows" for p, c in self.proven.items() if c]
+        return "screened with proven bounds (" + ", ".join(parts) + "), distances from differences"
+
+
+def _block_rows(n: int, wanted: int | None, itemsize: int = 4) -> int:
+    return wanted if wanted is not None else int(np.clip(_SCORES // (itemsize * n), 16, 1024))
+
+
+def _batches(chosen: np.ndarray, count: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows in groups of about ``_PAIRS`` candidates."""
+    if chosen.size:
+        group = np.cumsum(count[chosen]) // _PAIRS
+        yield from np.split(chosen, np.flatnonzero(np.diff(group)) + 1)
+
+
+def _first(
+    points: Cloud, chosen: np.ndarray, local: np.ndarray, column: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k first candidates of each row by (distance, row number)."""
+    d = pair_distances(points, chosen[local], column)
+    # Candidates come in ascending row number, and lexsort is stable.
+    order = np.lexsort((d, local))
+    start = np.searchsorted(local, np.arange(len(chosen)))
+    take = order[start[:, None] + np.arange(k)]
+    return column[take].astype(np.int32), d[take]
+
+
+def _block_ranks(
+    points: Cloud, screen: Screen, queries: np.ndarray, targets: np.ndarray, same: np.ndarray
+) -> np.ndarray:
+    m = targets.shape[1]
+    exact = pair_distances(points, np.repeat(queries, m), targets.ravel()).reshape(targets.shape)
+    radius = screen.radius(exact)
+    low = screen.surely_nearer(queries, radius)
+    high = screen.surely_farther(queries, radius)
+    scores = screen.scores(queries)
+    ordered = np.sort(scores, axis=1)
+    below = np.empty(targets.shape, dtype=np.int64)
+    above = np.empty(targets.shape, dtype=np.int64)
+    for q in range(len(queries)):
+        below[q] = np.searchsorted(ordered[q], low[q], side="left")
+        above[q] = np.searchsorted(ordered[q], high[q], side="right")
+    out = 1.0 + below
+    # The band of a target holds the target itself; one entry means that nothing else is near.
+    unsure = np.flatnonzero((above - below > 1).ravel())
+    for part in _batches(unsure, (above - below).ravel()):
+        rows, columns, which = [], [], []
+        for u in part:
+            q, t = divmod(int(u), m)
+            close = np.flatnonzero((scores[q] >= low[q, t]) & (scores[q] <= high[q, t]))
+            rows.append(np.full(len(close), q))
+            columns.append(same[close])
+            which.append(np.full(len(close), u))
+        flat = np.concatenate(which)
+        key = np.concatenate(rows) * np.int64(points.n) + np.concatenate(columns)
+        pairs, inverse = np.unique(key, return_inverse=True)
+        d = pair_distances(points, queries[pairs // points.n], pairs % points.n)[inverse]
+        target = exact.ravel()[flat]
+        nearer = np.bincount(flat[d < target], minlength=targets.size)[part]
+        equal = np.bincount(flat[d == target], minlength=targets.size)[part]
+        out.ravel()[part] += nearer + (equal - 1) / 2
+    return out

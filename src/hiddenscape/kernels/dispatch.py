@@ -1,0 +1,30 @@
+"""Which kernel does the work. Every entry gives the same numbers; they differ in time alone."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from hiddenscape.errors import InputError
+from hiddenscape.kernels import cpu
+
+__all__ = ["KERNELS", "kernel"]
+
+KERNELS: dict[str, ModuleType] = {"cpu": cpu}
+
+
+def kernel(name: str = "cpu") -> ModuleType:
+    """The kernel module of a name: it offers ``nearest`` and ``mid_ranks``.
+
+    Raises
+    ------
+    InputError
+        For a name that is not in :data:`KERNELS`.
+
+    Examples
+    --------
+    >>> kernel().__name__
+    'hiddenscape.kernels.cpu'
+    """
+    if name not in KERNELS:
+        raise InputError(f"no kernel {name!r}; there are: {', '.join(KERNELS)}")
+    return KERNELS[name]

@@ -1,0 +1,204 @@
+"""From points to their neighbour graph: the one exact search that every measurement shares."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hiddenscape.errors import InputError
+from hiddenscape.kernels.arrays import Cloud, blocks, cloud
+from hiddenscape.kernels.cpu import Progress
+from hiddenscape.kernels.dispatch import kernel
+from hiddenscape.neighbors.duplicates import Duplicates, find_duplicates
+from hiddenscape.neighbors.graph import NeighborGraph
+
+__all__ = ["METRICS", "find_neighbors"]
+
+METRICS = ("euclidean", "angular", "cosine")
+
+
+def find_neighbors(
+    points: ArrayLike,
+    *,
+    k: int,
+    metric: str = "euclidean",
+    block_rows: int | None = None,
+    progress: Progress | None = None,
+) -> NeighborGraph:
+    r"""The exact ``k`` nearest neighbours of every row.
+
+    Lists are ordered by (distance, row number) and never hold the row itself, which is recognised
+    by its number, not by its distance. Candidates come from a matrix product on centred points with
+    a proven error bound; distances are recomputed from float64 differences of the values as given.
+    Adding a constant to a column therefore changes nothing but the last bits that the caller's own
+    dtype loses.
+
+    Parameters
+    ----------
+    points : array (n, d)
+        Real and finite, any float or integer dtype, memory-mapped or read-only; never changed.
+    k : int
+        Neighbours per row, 1 to n - 1.
+    metric : str
+        ``euclidean``; ``angular``, the angle :math:`\arccos\cos` in radians; ``cosine``,
+        :math:`1 - \cos`, which is no length (dimensions come out halved: use ``angular``).
+    block_rows : int, optional
+        Rows per block. Changes time and memory, never the result.
+    progress : callable, optional
+        Called with (rows done, rows in all).
+
+    Returns
+    -------
+    NeighborGraph
+        With the multiplicity of every row, and in ``distinct`` the graph among distinct rows where
+        some repeat.
+
+    Raises
+    ------
+    InputError
+        If k is not in 1..n-1, the points are not a real (n, d) array, the metric is unknown, or a
+        row of zeros has no direction.
+    NonFiniteError
+        If rows hold NaN or infinity; ``rows`` names them.
+
+    Notes
+    -----
+    O(n^2 d) time, memory of one block beside the points. Identical rows are found first and
+    searched once.
+
+    Examples
+    --------
+    >>> g = find_neighbors([[0.0], [1.0], [3.0]], k=2)
+    >>> g.indices.tolist()
+    [[1, 2], [0, 2], [1, 0]]
+    >>> g.distances[0].tolist()
+    [1.0, 3.0]
+    """
+    data = cloud(points)
+    if isinstance(k, bool) or int(k) != k or k < 1:
+        raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+    if k >= data.n:
+        raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
+    if metric not in METRICS:
+        raise InputError(f"no metric {metric!r}; there are: {', '.join(METRICS)}")
+    if block_rows is not None and block_rows < 1:
+        raise InputError(f"block_rows must be at least 1, got {block_rows}")
+    if metric != "euclidean":
+        data = _directions(data)
+    same = find_duplicates(data.original)
+    if same.n_distinct == data.n:
+        return _search(data, int(k), metric, same.multiplicity, block_rows, progress)
+    return _search_with_duplicates(data, int(k), metric, same, block_rows, progress)
+
+
+def _search(
+    data: Cloud,
+    k: int,
+    metric: str,
+    multiplicity: np.ndarray,
+    block_rows: int | None,
+    progress: Progress | None,
+    rows: np.ndarray | None = None,
+    n_rows: int = -1,
+) -> NeighborGraph:
+    indices, distances, certificate = kernel().nearest(
+        data, k, block_rows=block_rows, progress=progress
+    )
+    if metric != "euclidean":
+        indices, distances = _by_angle(indices, distances, metric)
+    return NeighborGraph(
+        indices=indices,
+        distances=distances,
+        metric=metric,
+        certificate=certificate,
+        multiplicity=multiplicity,
+        rows=rows,
+        n_rows=n_rows,
+    )
+
+
+def _search_with_duplicates(
+    data: Cloud,
+    k: int,
+    metric: str,
+    same: Duplicates,
+    block_rows: int | None,
+    progress: Progress | None,
+) -> NeighborGraph:
+    first, m, n = same.distinct_rows, same.n_distinct, data.n
+    distinct = None
+    if m >= 2:
+        distinct = _search(
+            Cloud(data.values[first], data.exponent, data.original[first]),
+            min(k, m - 1),
+            metric,
+            np.ones(m, dtype=np.int64),
+            block_rows,
+            progress,
+            rows=first,
+            n_rows=n,
+        )
+    indices, distances = _expand(distinct, same, k)
+    return NeighborGraph(
+        indices=indices,
+        distances=distances,
+        metric=metric,
+        certificate=distinct.certificate if distinct else "all rows are identical",
+        multiplicity=same.multiplicity,
+        distinct=distinct,
+    )
+
+
+def _expand(
+    distinct: NeighborGraph | None, same: Duplicates, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists over all rows from the lists over distinct rows.
+
+    The k first rows by (distance, row number) are copies of the k first distinct rows: every
+    distinct row that precedes a copy's representative also precedes the copy.
+    """
+    n = len(same.representative)
+    order = np.argsort(same.representative, kind="stable")
+    edge = np.append(np.searchsorted(same.representative[order], same.distinct_rows), n)
+    members = [order[edge[g] : edge[g + 1]] for g in range(same.n_distinct)]
+    indices = np.empty((n, k), dtype=np.int32)
+    distances = np.empty((n, k), dtype=np.float64)
+    for g, own in enumerate(members):
+        groups, lengths = np.array([g]), np.array([0.0])
+        if distinct is not None:
+            groups = np.concatenate([groups, distinct.indices[g]])
+            lengths = np.concatenate([lengths, distinct.distances[g]])
+        # More than k + 1 copies of one row can never be listed.
+        copies = [members[h][: k + 1] for h in groups]
+        index = np.concatenate(copies)
+        d = np.repeat(lengths, [len(c) for c in copies])
+        ranking = np.lexsort((index, d))
+        index, d = index[ranking], d[ranking]
+        for i in own:
+            keep = np.flatnonzero(index != i)[:k]
+            indices[i], distances[i] = index[keep], d[keep]
+    return indices, distances
+
+
+def _directions(data: Cloud) -> Cloud:
+    """Rows scaled to unit length, in float64."""
+    unit = np.empty(data.values.shape)
+    for a, b in blocks(data.n, max(1, (1 << 21) // data.d)):
+        x = data.original[a:b].astype(np.float64)
+        largest = np.abs(x).max(axis=1, keepdims=True)
+        if not largest.all():
+            row = a + int(np.flatnonzero(largest == 0)[0])
+            raise InputError(f"row {row} is zero and has no direction: use metric='euclidean'")
+        x = np.ldexp(x, -np.frexp(largest)[1])
+        unit[a:b] = x / np.sqrt(np.add.reduce(x * x, axis=1, keepdims=True))
+    return Cloud(unit, 0, unit)
+
+
+def _by_angle(indices: np.ndarray, chord: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Chords between unit vectors as angles or as 1 - cos, reordered where rounding makes ties."""
+    if metric == "cosine":
+        d = chord * chord / 2
+    else:
+        d = 2 * np.arcsin(np.minimum(chord / 2, 1.0))
+    order = np.lexsort((indices, d), axis=1)
+    return np.take_along_axis(indices, order, axis=1), np.take_along_axis(d, order, axis=1)
