@@ -1,4 +1,4 @@
-"""What a kernel may rely on: checked rows in one working array, and distances between pairs of rows.
+"""What a kernel may rely on: checked rows in one working array, and distances between pairs.
 
 Every distance that leaves the house comes from :func:`pair_distances`: the square root of a sum of
 squared differences of the original values in float64. It is a function of the two rows alone

@@ -120,12 +120,10 @@ def mid_ranks(
     out = np.empty(targets.shape, dtype=np.float64)
     same = np.arange(points.n) if representative is None else representative
     screen = make_screen(points, np.float64)
-    done = 0
     for a, b in blocks(len(queries), _block_rows(points.n, block_rows, 8)):
         out[a:b] = _block_ranks(points, screen, queries[a:b], targets[a:b], same)
-        done = b
         if progress is not None:
-            progress(done, len(queries))
+            progress(b, len(queries))
     return out
 
 
@@ -139,7 +137,7 @@ class _Ladder:
         if precision == "float64" or (precision == "auto" and small):
             self.precisions = [np.float64]
         self.screens: dict[type[np.floating], Screen] = {}
-        self.proven = {p: 0 for p in self.precisions}
+        self.proven = dict.fromkeys(self.precisions, 0)
 
     def __iter__(self) -> Iterator[tuple[Screen, bool]]:
         for p in tuple(self.precisions):

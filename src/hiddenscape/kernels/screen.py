@@ -88,14 +88,14 @@ class Screen:
         own = self.norms[chosen].reshape((-1,) + (1,) * (radius.ndim - 1))
         limit = (radius * (1 + 3 * DISTANCE_ERROR) + self.quantum) ** 2 * (1 + 2 * self.kappa)
         limit = limit - own * (1 - 4 * self.kappa) + self.tau
-        return np.nextafter(limit.astype(self.dtype), self.dtype.type(np.inf))
+        return np.asarray(np.nextafter(limit.astype(self.dtype), self.dtype.type(np.inf)))
 
     def surely_nearer(self, chosen: np.ndarray, radius: np.ndarray) -> np.ndarray:
         """A score below this means a recomputed distance below ``radius``. (rows,) or (rows, m)"""
         own = self.norms[chosen].reshape((-1,) + (1,) * (radius.ndim - 1))
         limit = np.maximum(radius * (1 - 3 * DISTANCE_ERROR) - self.quantum, 0.0) ** 2
         limit = limit * (1 - 2 * self.kappa) - own * (1 + 4 * self.kappa) - self.tau
-        return np.nextafter(limit.astype(self.dtype), self.dtype.type(-np.inf))
+        return np.asarray(np.nextafter(limit.astype(self.dtype), self.dtype.type(-np.inf)))
 
     @property
     def quantum(self) -> float:
@@ -140,4 +140,4 @@ def _centre(
     x: np.ndarray, mean: np.ndarray, exponent: int, dtype: np.dtype[np.floating]
 ) -> np.ndarray:
     c = x - mean
-    return np.ldexp(c, exponent, out=c).astype(dtype, copy=False)
+    return np.asarray(np.ldexp(c, exponent, out=c).astype(dtype, copy=False))

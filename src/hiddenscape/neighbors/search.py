@@ -196,9 +196,7 @@ def _directions(data: Cloud) -> Cloud:
 
 def _by_angle(indices: np.ndarray, chord: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Chords between unit vectors as angles or as 1 - cos, reordered where rounding makes ties."""
-    if metric == "cosine":
-        d = chord * chord / 2
-    else:
-        d = 2 * np.arcsin(np.minimum(chord / 2, 1.0))
+    half = np.minimum(chord / 2, 1.0)
+    d = 2 * half * half if metric == "cosine" else 2 * np.arcsin(half)
     order = np.lexsort((indices, d), axis=1)
     return np.take_along_axis(indices, order, axis=1), np.take_along_axis(d, order, axis=1)
