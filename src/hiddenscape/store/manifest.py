@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hiddenscape._version import __version__
 from hiddenscape.errors import InputError, StoreError
 from hiddenscape.types import Site
 
@@ -84,16 +85,12 @@ def _frozen(value: Any) -> Any:
 def versions(*packages: str) -> dict[str, str | None]:
     """Versions of Python, numpy, hiddenscape and ``packages``; null where not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in dict.fromkeys(("numpy", "hiddenscape", *packages)):
+    for name in dict.fromkeys(("numpy", *packages)):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = None
-    if found["hiddenscape"] is None:  # run from a source tree
-        from hiddenscape._version import __version__
-
-        found["hiddenscape"] = __version__
-    return found
+    return found | {"hiddenscape": __version__}  # right also when run from a source tree
 
 
 def site_entry(

@@ -17,10 +17,12 @@ from hiddenscape.store.files import write_atomic
 
 __all__ = [
     "RESERVED",
+    "format_rows",
     "label_columns",
     "read_csv",
     "read_rows",
     "row_ids_hash",
+    "rows_hash",
     "rows_path",
     "write_rows",
 ]
@@ -66,6 +68,18 @@ def write_rows(path: str | Path, columns: Mapping[str, Sequence[Any] | np.ndarra
     DiskFullError, StoreError
         If the file cannot be written.
     """
+    body = format_rows(columns)
+    write_atomic(Path(path), [body], needed=len(body))
+    return rows_hash(body)
+
+
+def rows_hash(body: bytes) -> str:
+    """BLAKE2b (128 bits, hex) of the bytes of a row table, for ``dataset.rows_hash``."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def format_rows(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> bytes:
+    """The bytes of ``rows.csv``; parameters and errors as in :func:`write_rows`."""
     lengths = {name: len(values) for name, values in columns.items()}
     if not lengths:
         raise InputError("a row table needs at least one column")
@@ -80,9 +94,8 @@ def write_rows(path: str | Path, columns: Mapping[str, Sequence[Any] | np.ndarra
     order += [c for c in _AFTER_LABELS if c in columns]
     cells = [_cells(name, np.arange(n) if name == "row" else columns[name]) for name in order]
     lines = [",".join(_quote(name) for name in order), *map(",".join, zip(*cells, strict=True))]
-    body = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
-    write_atomic(Path(path), [body], needed=len(body))
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
+    # Half a surrogate pair is no UTF-8: written as an escape.
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _quote(text: str) -> str:

@@ -1,0 +1,93 @@
+"""Tensors of a ``.pt`` file, by torch's weights-only loader; nothing else here needs torch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hiddenscape.errors import InputError
+
+__all__ = ["load_tensors"]
+
+_Loaded = tuple[str, int | None, tuple[int, ...], str, Callable[[int, int], np.ndarray]]
+
+
+def load_tensors(path: Path) -> list[_Loaded]:
+    """(name, place in a list, shape, dtype, reader) of each tensor in the file.
+
+    A file holds one tensor, a list of tensors (index = layer), or a mapping from names or layer
+    numbers to tensors. Tensors may live on any device, need gradients, or be bfloat16.
+
+    Raises
+    ------
+    InputError
+        If the file holds anything but tensors, or needs unpickling.
+    """
+    content = _load(path)
+    return [
+        (name, number, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), read)
+        for name, number, tensor in _named(path, content)
+        for read in (_reader(path, name, tensor),)
+    ]
+
+
+def _load(path: Path) -> Any:
+    import torch
+
+    try:
+        try:
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            # Files from before torch 1.6 cannot be mapped.
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds pickled Python objects, which are never opened: save a dict of tensors"
+        ) from error
+
+
+def _named(path: Path, content: Any) -> Iterator[tuple[str, int | None, Any]]:
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        yield path.stem, None, content
+        return
+    if isinstance(content, Mapping):
+        pairs = list(content.items())
+    elif isinstance(content, (list, tuple)):
+        pairs = list(enumerate(content))
+    else:
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected tensors")
+    for key, tensor in pairs:
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(
+                f"{path}: entry {key!r} is a {type(tensor).__name__}, expected a tensor: save a "
+                "dict of tensors"
+            )
+        if isinstance(key, int):
+            yield f"layer.{key}", key, tensor
+        else:
+            yield str(key), None, tensor
+
+
+def _reader(path: Path, name: str, tensor: Any) -> Callable[[int, int], np.ndarray]:
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise InputError(f"{path}: tensor {name!r} is sparse or quantized: save it dense")
+    plain = tensor.detach()
+
+    def read(start: int, stop: int) -> np.ndarray:
+        block = plain[start:stop]
+        if block.dtype == torch.bfloat16:
+            block = block.to(torch.float32)
+        values: np.ndarray = block.resolve_conj().resolve_neg().numpy()
+        return values
+
+    return read
