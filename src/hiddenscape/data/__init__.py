@@ -1,0 +1,1 @@
+"""Data sets: ordered, finite rows with ids, labels and a fingerprint."""

@@ -1,0 +1,99 @@
+"""From prepared rows to a :class:`Batch`: right padding, masks, dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hiddenscape.errors import InputError, MissingDependency
+from hiddenscape.models.network import Batch, TorchNetwork
+from hiddenscape.models.pooling import Masks
+
+__all__ = ["array_batch", "image_batch", "start_tokens", "token_batch", "vocabulary"]
+
+
+def vocabulary(network: TorchNetwork) -> int | None:
+    """Number of token ids the network knows; None where it is not declared."""
+    config = getattr(network.module, "config", None)
+    size = getattr(config, "vocab_size", None)
+    return size if isinstance(size, int) else None
+
+
+def start_tokens(
+    network: TorchNetwork, ids: np.ndarray, special: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the family's start id in front and drop the last id, where the family wants that."""
+    family = None if network.map is None else network.map.family
+    if family is None or family.start_id is None or not len(ids):
+        return ids, special
+    start = family.start_id(network.module.config)
+    if ids[0] == start and len(special) and special[0]:
+        return ids, special
+    return (
+        np.concatenate([[start], ids[:-1]]).astype(ids.dtype),
+        np.concatenate([[1], special[:-1]]).astype(special.dtype),
+    )
+
+
+def token_batch(
+    network: TorchNetwork, rows: Sequence[np.ndarray], special: Sequence[np.ndarray]
+) -> Batch:
+    """Rows of token ids, padded on the right, with masks from lengths and special flags.
+
+    Raises
+    ------
+    InputError
+        If all rows are empty.
+    """
+    lengths = torch.tensor([len(r) for r in rows])
+    width = int(lengths.max())
+    if width == 0:
+        raise InputError("a batch needs at least one row with tokens")
+    pad = getattr(network.tokenizer, "pad_token_id", None) or 0
+    ids = torch.full((len(rows), width), int(pad), dtype=torch.long)
+    marked = torch.zeros((len(rows), width), dtype=torch.bool)
+    for i, (row, flags) in enumerate(zip(rows, special, strict=True)):
+        ids[i, : len(row)] = torch.from_numpy(row.astype(np.int64))
+        marked[i, : len(row)] = torch.from_numpy(flags.astype(bool))
+    real = torch.arange(width)[None, :] < lengths[:, None]
+    family = None if network.map is None else network.map.family
+    masks = Masks(real=real, content=real & ~marked, cls=None if family is None else family.cls)
+    return Batch(kwargs={"input_ids": ids, "attention_mask": real.long()}, masks=masks)
+
+
+def array_batch(network: TorchNetwork, rows: np.ndarray) -> Batch:
+    """Rows of arrays: floats in the dtype of the network, whole numbers as they are."""
+    tensor = torch.from_numpy(np.array(rows))
+    if tensor.is_floating_point() or tensor.dtype == torch.bool:
+        tensor = tensor.to(network.dtype)
+    return _pixels(network, tensor)
+
+
+def image_batch(network: TorchNetwork, images: Sequence[np.ndarray]) -> Batch:
+    """Images (H, W, C) of bytes through the network's own image processor."""
+    if network.processor is None:
+        raise InputError(
+            f"network {network.name!r} has no image processor; open the images with size=(H, W) "
+            "(and mean, std) so that they become arrays"
+        )
+    try:
+        out: Any = network.processor(images=list(images), return_tensors="pt")
+    except ImportError as error:
+        raise MissingDependency(
+            f"the image processor of {network.name!r} needs another package ({error}); "
+            'pip install "hiddenscape[images]"'
+        ) from error
+    return _pixels(network, out["pixel_values"].to(network.dtype))
+
+
+def _pixels(network: TorchNetwork, tensor: torch.Tensor) -> Batch:
+    family = None if network.map is None else network.map.family
+    if family is None:
+        return Batch(args=(tensor,))
+    masks = Masks(cls=family.cls, prefix=family.prefix)
+    if family.kind == "pixels":
+        return Batch(kwargs={"pixel_values": tensor}, masks=masks)
+    return Batch(args=(tensor,), masks=masks)

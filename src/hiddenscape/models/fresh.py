@@ -1,0 +1,113 @@
+"""The null of every trained network: the same architecture with fresh random weights.
+
+And the identity of a network: a hash over its weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hiddenscape.errors import InputError, NetworkError
+
+__all__ = ["untrained_twin", "weights_hash"]
+
+
+def untrained_twin(
+    module: nn.Module, seed: int, *, init: Callable[[nn.Module], None] | None = None
+) -> nn.Module:
+    """A copy of ``module`` with fresh random weights.
+
+    Hugging Face networks are rebuilt from a copy of their config. In any other module, every
+    submodule with parameters or buffers must have ``reset_parameters`` (all of torch's layers do),
+    which draws the weights the way training would have started and resets running statistics.
+
+    Parameters
+    ----------
+    module : Module
+        The trained network; left as it is.
+    seed : int
+        Key of the random stream, >= 0. Torch's global generator is left as it was.
+    init : callable, optional
+        Called with each submodule that owns parameters but has no ``reset_parameters``.
+
+    Returns
+    -------
+    Module
+        In eval mode, on the device and in the dtype of ``module``.
+
+    Raises
+    ------
+    NetworkError
+        If a submodule owns parameters that nothing re-initialises; a twin that keeps trained
+        weights would be no null.
+
+    Examples
+    --------
+    >>> a = untrained_twin(nn.Linear(3, 2), seed=0)
+    >>> b = untrained_twin(nn.Linear(3, 2), seed=0)
+    >>> torch.equal(a.weight, b.weight)
+    True
+    """
+    if seed < 0:
+        raise InputError(f"seed must be >= 0, got {seed}")
+    first = next(iter(module.parameters()), None)
+    config = getattr(module, "config", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config is not None and hasattr(module, "post_init"):
+            twin = type(module)(copy.deepcopy(config))
+        else:
+            twin = copy.deepcopy(module).cpu()
+            _reset(twin, init)
+    if first is not None:
+        twin = twin.to(first.device, first.dtype) if first.is_floating_point() else twin
+    return twin.eval()
+
+
+def _reset(module: nn.Module, init: Callable[[nn.Module], None] | None) -> None:
+    kept = []
+    covered: set[int] = set()
+    for path, child in module.named_modules():
+        own = [*child.parameters(recurse=False), *child.buffers(recurse=False)]
+        reset = getattr(child, "reset_parameters", None)
+        if callable(reset):
+            reset()
+            # A module that resets its own children (attention blocks) speaks for all of them.
+            covered.update(map(id, [*child.parameters(), *child.buffers()]))
+        elif any(isinstance(p, nn.Parameter) for p in own):
+            if init is not None:
+                init(child)
+            elif not all(id(p) in covered for p in own if isinstance(p, nn.Parameter)):
+                kept.append(f"{path or 'the network itself'} ({type(child).__name__})")
+    if kept:
+        raise NetworkError(
+            f"no fresh weights for {', '.join(kept[:4])}{' ...' if len(kept) > 4 else ''}: it owns "
+            "parameters but has no reset_parameters(); add one, or pass init="
+        )
+
+
+def weights_hash(module: nn.Module) -> str:
+    """BLAKE2b (32 hex digits) over names, dtypes, shapes and bytes of the state dict.
+
+    Examples
+    --------
+    >>> net = untrained_twin(nn.Linear(3, 2), seed=0)
+    >>> weights_hash(net) == weights_hash(untrained_twin(net, seed=0))
+    True
+    >>> weights_hash(net) == weights_hash(untrained_twin(net, seed=1))
+    False
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        if not isinstance(value, torch.Tensor):
+            continue
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        if flat.numel():
+            digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,469 @@
+"""A network as the rest of the house sees it: named sites, and a way to read them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from hiddenscape.errors import InputError, NetworkError, SiteError
+from hiddenscape.models.families import FamilyMap, find_map
+from hiddenscape.models.hooks import module_at, read_places, record_events
+from hiddenscape.models.pooling import Masks, pool
+from hiddenscape.models.sites import Place, expand, parse_module_site
+from hiddenscape.types import Site
+
+__all__ = ["Batch", "Check", "Network", "TorchNetwork", "wrap_module"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Batch:
+    """Inputs of one forward pass and the masks that belong to its rows."""
+
+    args: tuple[torch.Tensor, ...] = ()
+    kwargs: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    masks: Masks = field(default_factory=Masks)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        return Batch(
+            args=tuple(a.to(device) for a in self.args),
+            kwargs={k: v.to(device) for k, v in self.kwargs.items()},
+            masks=self.masks,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the self-check. ``size`` is the largest error, ``limit`` what is allowed."""
+
+    name: str
+    passed: bool
+    size: float = 0.0
+    limit: float = 0.0
+    where: str = ""
+    consequence: str = ""
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.name}: passed"
+        place = f" at {self.where}" if self.where else ""
+        return (
+            f"self-check {self.name!r} failed{place} (error {self.size:.3g}, "
+            f"allowed {self.limit:.3g}): {self.consequence}"
+        )
+
+
+class Network(Protocol):
+    """What extraction needs of a network."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sites(self) -> tuple[Site, ...]: ...
+
+    def select(self, spec: str | Sequence[str]) -> tuple[Place, ...]: ...
+
+    def trace(
+        self, batch: Batch, sites: str | Sequence[str] = "all"
+    ) -> dict[str, torch.Tensor]: ...
+
+    def pooled(
+        self, batch: Batch, requests: Sequence[tuple[Place, str]]
+    ) -> dict[str, torch.Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TorchNetwork:
+    """A ``torch.nn.Module`` with named sites. Make one with :func:`wrap_module`.
+
+    Attributes
+    ----------
+    module : Module
+        The network itself, in eval mode. It is not copied.
+    name : str
+        Name for manifests and reports.
+    places : mapping
+        Site name to :class:`Place`, for every site that is offered, ordered by depth.
+    kind : str
+        What it eats: ``tokens``, ``pixels`` or ``arrays``.
+    map : FamilyMap or None
+        Site map of its family; None for other modules.
+    aliases, withdrawn : mapping
+        Other names of sites; sites that are not offered, with the reason.
+    checks : tuple of Check
+        The self-check, as far as it has been run.
+    events : mapping or None
+        (path, io) to the time at which it fired, once a forward pass has been seen.
+    tokenizer, processor : object or None
+        What turns text or images into inputs.
+    max_length : int or None
+        Longest row of tokens, specials included.
+    batching : bool
+        False if rows of unequal length must not share a batch.
+    facts : mapping
+        What identifies the network in a manifest.
+    """
+
+    module: nn.Module
+    name: str
+    places: Mapping[str, Place]
+    kind: str = "arrays"
+    map: FamilyMap | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    events: Mapping[tuple[str, str], float] | None = None
+    tokenizer: Any = None
+    processor: Any = None
+    max_length: int | None = None
+    batching: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ordered = sorted(
+            self.places.values(), key=lambda p: math.inf if math.isnan(p.depth) else p.depth
+        )
+        object.__setattr__(self, "places", MappingProxyType({p.name: p for p in ordered}))
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of all sites on offer, by depth."""
+        return tuple(self.places)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """All sites on offer. Depths of raw modules are provisional (order of registration) until
+        a forward pass has shown the order of firing."""
+        return tuple(
+            (replace(p, depth=float(i)) if math.isnan(p.depth) else p).site
+            for i, p in enumerate(self.places.values())
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the first parameter."""
+        tensor = next(iter(self.module.parameters()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the parameters, read from them."""
+        tensors = (p for p in self.module.parameters() if p.is_floating_point())
+        tensor = next(tensors, None)
+        return torch.float32 if tensor is None else tensor.dtype
+
+    def select(self, spec: str | Sequence[str] = "all") -> tuple[Place, ...]:
+        """Places that a selection stands for (grammar in :mod:`hiddenscape.models.sites`).
+
+        Raises
+        ------
+        SiteError
+            If a name is unknown, or was withdrawn by the self-check.
+        """
+        items = [spec] if isinstance(spec, str) else list(spec)
+        items = [part.strip() for item in items for part in item.split(",") if part.strip()]
+        raw = {name: place for name in items if (place := parse_module_site(name)) is not None}
+        raw = {n: p for n, p in raw.items() if n not in self.places and "*" not in n}
+        for place in raw.values():
+            module_at(self.module, place.path)
+        names = expand(
+            items,
+            names=[*self.places, *raw],
+            everything=self._everything(),
+            aliases=self.aliases,
+            withdrawn=self.withdrawn,
+        )
+        return tuple(self.places[n] if n in self.places else self._timed(raw[n]) for n in names)
+
+    def _everything(self) -> list[str]:
+        if self.map is None:
+            return list(self.places)
+        stem = "resid_post."
+        return [n for n in self.places if n in ("embed", "final_norm") or n.startswith(stem)]
+
+    def _timed(self, place: Place) -> Place:
+        """Give a module outside the map the depth that its time of firing has among the sites."""
+        if self.events is None:
+            return place
+        time = self.events.get((place.path, place.io))
+        if time is None:
+            raise SiteError(
+                f"site {place.name!r}: module {place.path!r} does not fire once per forward pass"
+            )
+        known = [
+            (self.events[p.path, p.io], p.depth)
+            for p in self.places.values()
+            if (p.path, p.io) in self.events and (self.map is None or _is_stream(p.name))
+        ]
+        before = max((k for k in known if k[0] <= time), default=(0.0, 0.0))
+        after = min((k for k in known if k[0] > time), default=(math.inf, before[1] + 1.0))
+        if math.isinf(after[0]):
+            last = max(self.events.values())
+            after = (max(last, time) + 1.0, after[1])
+        share = (time - before[0]) / (after[0] - before[0])
+        return replace(place, depth=before[1] + share * (after[1] - before[1]))
+
+    def forward(self, batch: Batch) -> Any:
+        """One plain forward pass on this network's device, without gradients."""
+        moved = batch.to(self.device)
+        extra: dict[str, Any] = {}
+        if self.map is not None and self.map.family.kind == "tokens":
+            extra = {"return_dict": True}
+            if hasattr(getattr(self.module, "config", None), "use_cache"):
+                extra["use_cache"] = False
+        try:
+            with torch.inference_mode():
+                return self.module(*moved.args, **moved.kwargs, **extra)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            if isinstance(error, NetworkError | InputError):
+                raise
+            shapes = ", ".join(
+                f"{tuple(t.shape)} {t.dtype}" for t in (*moved.args, *moved.kwargs.values())
+            )
+            raise NetworkError(
+                f"network {self.name!r} failed on an input of {shapes}: {error}; give it rows of "
+                "the shape and dtype it was built for"
+            ) from error
+
+    def trace(
+        self, batch: Batch, sites: str | Sequence[str] | Sequence[Place] = "all"
+    ) -> dict[str, torch.Tensor]:
+        """Whole tensors at the sites, cloned; nothing is pooled.
+
+        Examples
+        --------
+        >>> net = wrap_module(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
+        >>> out = net.trace(Batch(args=(torch.ones(4, 3),)))
+        >>> {name: tuple(x.shape) for name, x in out.items()}
+        {'input': (4, 3), 'module:0': (4, 2), 'module:1': (4, 2)}
+        """
+        places = self._places(sites)
+        found: dict[str, torch.Tensor] = {}
+
+        def sink(place: Place, value: torch.Tensor) -> None:
+            found[place.name] = value.detach().clone()
+
+        read_places(self.module, places, lambda: self.forward(batch), sink)
+        return {place.name: found[place.name] for place in places}
+
+    def _places(self, sites: str | Sequence[str] | Sequence[Place]) -> tuple[Place, ...]:
+        if isinstance(sites, str):
+            return self.select(sites)
+        places = [s for s in sites if isinstance(s, Place)]
+        names = [s for s in sites if isinstance(s, str)]
+        return (*places, *(self.select(names) if names else ()))
+
+    def pooled(
+        self, batch: Batch, requests: Sequence[tuple[Place, str]], *, stop_early: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """Pooled points (B, d) for each (place, pooling), from one forward pass.
+
+        Pooling happens in the hook, on the device; keys are ``SITE@POOLING``.
+        """
+        wanted: dict[str, list[str]] = {}
+        for place, how in requests:
+            wanted.setdefault(place.name, []).append(how)
+        places = list({place.name: place for place, _ in requests}.values())
+        found: dict[str, torch.Tensor] = {}
+
+        def sink(place: Place, value: torch.Tensor) -> None:
+            for how in wanted[place.name]:
+                found[f"{place.name}@{how}"] = pool(value, how, batch.masks, site=place.name)
+
+        read_places(self.module, places, lambda: self.forward(batch), sink, stop_early=stop_early)
+        return {f"{place.name}@{how}": found[f"{place.name}@{how}"] for place, how in requests}
+
+    def resolved(self, batch: Batch) -> TorchNetwork:
+        """The same network after one full forward pass has shown when each module fires.
+
+        Raw modules get their depth; those that do not fire exactly once, or give no tensor, are
+        withdrawn with the reason.
+        """
+        if self.events is not None:
+            return self
+        log, types = record_events(self.module, lambda: self.forward(batch))
+        count = Counter(log)
+        events = {key: float(time) for time, key in enumerate(log) if count[key] == 1}
+        events[("", "input")] = -1.0
+        places: dict[str, Place] = {}
+        withdrawn = dict(self.withdrawn)
+        for place in self.places.values():
+            io = "in" if place.io == "input" else place.io
+            if place.calls == 1 and count[place.path, io] != 1:
+                fired = count[place.path, io]
+                withdrawn[place.name] = (
+                    f"module {place.path!r} fired {fired} times in one forward pass, not once"
+                )
+            elif place.io == "out" and not place.index and types[place.path] in _NO_TENSOR:
+                withdrawn[place.name] = f"module {place.path!r} gives a {types[place.path]}"
+            else:
+                places[place.name] = place
+        if self.map is None:
+            times = sorted({events[p.path, p.io] for p in places.values()} | {-1.0})
+            rank = {time: float(i) for i, time in enumerate(times)}
+            places = {n: replace(p, depth=rank[events[p.path, p.io]]) for n, p in places.items()}
+        return replace(self, places=places, withdrawn=withdrawn, events=events)
+
+
+_NO_TENSOR = ("NoneType", "dict", "str", "int", "float", "bool")
+
+
+def _is_stream(name: str) -> bool:
+    return name in ("embed", "final_norm") or name.startswith(("resid_pre.", "resid_post."))
+
+
+def wrap_module(
+    module: nn.Module,
+    sites: Mapping[str, str] | Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    example: torch.Tensor | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> TorchNetwork:
+    """Give any ``torch.nn.Module`` named sites.
+
+    Parameters
+    ----------
+    module : Module
+        The network. Put into eval mode, otherwise left alone.
+    sites : mapping, sequence or None
+        ``{"name": "module.path"}``, or a list of paths (their sites are called ``module:PATH``); a
+        path may end in ``:in`` (the module's input) or ``:out.K`` (K-th element of what it gives).
+        None: the site map of its family where its class is known, else the input and every child
+        in order of firing, containers (``Sequential``, ``ModuleList``) replaced by their children
+        and modules that only reshape or pass through left out.
+    name : str, optional
+        Name for manifests; the class name by default.
+    example : tensor, optional
+        A batch of one or more rows: with it the order of firing is known at once, else it is
+        found when the first rows are read.
+    facts : mapping, optional
+        More fields for the manifest (``id``, ``revision``, ...).
+
+    Returns
+    -------
+    TorchNetwork
+
+    Raises
+    ------
+    SiteError
+        If a path does not exist; close ones are named.
+
+    Notes
+    -----
+    For networks of arrays and images the site ``input`` (the flattened input) is offered at depth
+    0, so that a profile starts at the data.
+
+    Examples
+    --------
+    >>> net = wrap_module(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), {"hidden": "1"})
+    >>> net.site_names
+    ('input', 'hidden')
+    """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"expected a torch.nn.Module, got a {type(module).__name__}")
+    module.eval()
+    found = find_map(module) if sites is None else None
+    title = name or type(module).__name__
+    about = {"id": title, "class": type(module).__name__, **(facts or {})}
+    if found is not None:
+        places = dict(found.places)
+        if found.family.kind != "tokens":
+            places = {"input": _INPUT, **places}
+        network = TorchNetwork(
+            module=module,
+            name=title,
+            places=places,
+            kind=found.family.kind,
+            map=found,
+            aliases=found.aliases,
+            withdrawn=found.withdrawn,
+            max_length=_max_length(found, module),
+            facts=about,
+        )
+    else:
+        places = {"input": _INPUT, **_user_places(module, sites)}
+        network = TorchNetwork(module=module, name=title, places=places, facts=about)
+    if example is not None:
+        network = network.resolved(Batch(args=(example,)))
+    return network
+
+
+_INPUT = Place(name="input", path="", io="input", depth=0.0)
+_PASS_THROUGH = (
+    nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def _user_places(
+    module: nn.Module, sites: Mapping[str, str] | Sequence[str] | None
+) -> dict[str, Place]:
+    if sites is None:
+        return {
+            f"module:{path}": Place(name=f"module:{path}", path=path) for path in _structure(module)
+        }
+    if isinstance(sites, str):
+        sites = [sites]
+    if not isinstance(sites, Mapping):
+        sites = {_module_name(path): path for path in sites}
+    places: dict[str, Place] = {}
+    for title, path in sites.items():
+        place = parse_module_site(_module_name(path))
+        if place is None:
+            raise SiteError(
+                f"site {title!r}: {path!r} is no module path; expected PATH, PATH:in or PATH:out.K"
+            )
+        module_at(module, place.path)
+        if title == "all" or "," in title or "@" in title or "*" in title:
+            raise SiteError(
+                f"{title!r} cannot be the name of a site (no '@', ',' or '*', not 'all')"
+            )
+        places[title] = replace(place, name=title)
+    return places
+
+
+def _module_name(path: str) -> str:
+    return path if path.startswith("module:") else f"module:{path}"
+
+
+def _structure(module: nn.Module, prefix: str = "") -> list[str]:
+    """Paths of children, containers replaced by theirs, in order of registration."""
+    children = list(module.named_children())
+    if not prefix and len(children) == 1 and next(children[0][1].children(), None) is not None:
+        name, child = children[0]
+        inner = _structure(child, f"{name}.")
+        if len(inner) > 1:
+            return inner
+    paths: list[str] = []
+    for name, child in children:
+        path = f"{prefix}{name}"
+        if isinstance(child, _CONTAINERS):
+            paths += _structure(child, f"{path}.")
+        elif not isinstance(child, _PASS_THROUGH):
+            paths.append(path)
+    return paths
+
+
+def _max_length(found: FamilyMap, module: nn.Module) -> int | None:
+    config = getattr(module, "config", None)
+    if found.family.kind != "tokens" or config is None:
+        return None
+    if found.family.max_length is not None:
+        return found.family.max_length(config)
+    for field_name in ("max_position_embeddings", "n_positions"):
+        value = getattr(config, field_name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None

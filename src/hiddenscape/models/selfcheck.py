@@ -1,0 +1,506 @@
+"""The self-check of a network: what does not pass is not offered, and the message says why.
+
+Cheap: a handful of forward passes over two short rows. Probes use random vectors, because layer
+norms remove a constant shift. Tolerances grow with the rounding of the dtype and with the size of
+what is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from hiddenscape.errors import NetworkError
+from hiddenscape.models.hooks import module_at, read_places, unwrap
+from hiddenscape.models.network import Batch, Check, TorchNetwork
+from hiddenscape.models.pooling import Masks
+from hiddenscape.models.sites import Place
+
+__all__ = ["self_check"]
+
+_SUM_FACTOR = 8.0
+_BATCH_FACTOR = 256.0
+_BATCH_LIMIT = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class _Findings:
+    """What the checks found; collected here, applied once at the end."""
+
+    checks: list[Check] = field(default_factory=list)
+    withdrawn: dict[str, str] = field(default_factory=dict)
+    lost_aliases: set[str] = field(default_factory=set)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, check: Check, names: Sequence[str] = ()) -> None:
+        self.checks.append(check)
+        if not check.passed:
+            self.withdrawn |= dict.fromkeys(names, str(check))
+
+
+def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
+    """Check ``network`` on a small batch, and withdraw what fails.
+
+    Checks: mode and determinism, fire counts, independence of rows, independence of padding,
+    shapes, the residual sums of each block, the head, the aliases of hidden states, causality.
+
+    Parameters
+    ----------
+    network : TorchNetwork
+        Its checks so far are replaced.
+    batch : Batch
+        Two or more different rows; the second should be shorter where rows have lengths.
+
+    Returns
+    -------
+    TorchNetwork
+        With ``checks``, ``withdrawn``, ``aliases``, ``batching`` and ``facts`` filled in.
+
+    Raises
+    ------
+    NetworkError
+        If two passes differ, a module stays in training mode, or rows depend on each other: no
+        point of such a network means anything.
+    """
+    network = network.resolved(batch)
+    found = _Findings()
+    values = _check_determinism(network, batch, found)
+    if _rows(batch) > 1:
+        _check_rows(network, batch, values, found)
+    if network.map is not None:
+        _check_shapes(network, values, found)
+        _check_sums(network, values, found)
+        _check_head(network, batch, values, found)
+        if network.kind == "tokens":
+            _check_padding(network, batch, values, found)
+        _check_aliases(network, batch, values, found)
+        _check_causality(network, batch, values, found)
+    return _apply(network, found)
+
+
+def _apply(network: TorchNetwork, found: _Findings) -> TorchNetwork:
+    withdrawn = {**network.withdrawn, **found.withdrawn}
+    padding = next((c for c in found.checks if c.name == "padding"), None)
+    return replace(
+        network,
+        places={n: p for n, p in network.places.items() if n not in withdrawn},
+        withdrawn=withdrawn,
+        aliases={
+            a: n
+            for a, n in network.aliases.items()
+            if a not in found.lost_aliases and n not in withdrawn
+        },
+        checks=tuple(found.checks),
+        batching=padding is None or padding.passed,
+        facts={**network.facts, **found.facts},
+    )
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter((*batch.args, *batch.kwargs.values()))))
+
+
+def _take(batch: Batch, start: int, stop: int, width: int | None = None) -> Batch:
+    """Some rows of a batch, cut to ``width`` tokens."""
+
+    def cut(x: torch.Tensor) -> torch.Tensor:
+        return x[start:stop] if width is None else x[start:stop, :width]
+
+    real, content = batch.masks.real, batch.masks.content
+    return Batch(
+        args=tuple(cut(a) for a in batch.args),
+        kwargs={k: cut(v) for k, v in batch.kwargs.items()},
+        masks=Masks(
+            real=None if real is None else cut(real),
+            content=None if content is None else cut(content),
+            cls=batch.masks.cls,
+            prefix=batch.masks.prefix,
+        ),
+    )
+
+
+def _read(network: TorchNetwork, batch: Batch) -> dict[str, torch.Tensor]:
+    """Every site of one full pass, cloned; the pass is not left early."""
+    found: dict[str, torch.Tensor] = {}
+    read_places(
+        network.module,
+        list(network.places.values()),
+        lambda: network.forward(batch),
+        lambda place, value: found.__setitem__(place.name, value.detach().clone()),
+        stop_early=False,
+    )
+    return found
+
+
+def _loose(network: TorchNetwork, values: torch.Tensor) -> float:
+    """What another batch shape may change: kernels and their order of summation differ."""
+    eps = torch.finfo(network.dtype).eps
+    scale = float(values.abs().max()) if values.numel() else 0.0
+    return scale * min(_BATCH_LIMIT, _BATCH_FACTOR * eps)
+
+
+def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest absolute difference; infinity where shapes or NaN disagree."""
+    if a.shape != b.shape:
+        return float("inf")
+    if not a.numel():
+        return 0.0
+    wide = (a.double() - b.double()).abs()
+    gap = float(wide.masked_fill(torch.isnan(a) & torch.isnan(b), 0.0).max())
+    return float("inf") if gap != gap else gap
+
+
+def _check_determinism(
+    network: TorchNetwork, batch: Batch, found: _Findings
+) -> dict[str, torch.Tensor]:
+    training = [path for path, m in network.module.named_modules() if m.training]
+    if training:
+        raise NetworkError(
+            f"network {network.name!r}: module {training[0] or 'itself'!r} is in training mode; "
+            "call eval() on it"
+        )
+    first, second = _read(network, batch), _read(network, batch)
+    for name, value in first.items():
+        if not torch.equal(value.nan_to_num(), second[name].nan_to_num()):
+            raise NetworkError(
+                f"network {network.name!r}: two passes over the same input differ at site "
+                f"{name!r} (by {_gap(value, second[name]):.3g}); it draws random numbers or keeps "
+                "a state, so its points cannot be reproduced"
+            )
+    found.add(Check(name="determinism", passed=True))
+    found.add(Check(name="fire count", passed=True))
+    return first
+
+
+def _check_rows(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """Changing row 2 leaves row 1."""
+    changed = _take(batch, 0, _rows(batch))
+    changed = Batch(
+        args=tuple(_change_rows(a) for a in changed.args),
+        kwargs={
+            k: v if k == "attention_mask" else _change_rows(v) for k, v in changed.kwargs.items()
+        },
+        masks=changed.masks,
+    )
+    other = _read(network, changed)
+    worst = Check(name="row independence", passed=True)
+    count = _rows(batch)
+    for name, value in values.items():
+        limit = _loose(network, value)
+        same = len(value) == count and len(other[name]) == count
+        gap = _gap(value[0], other[name][0]) if same else float("inf")
+        if gap > limit:
+            check = Check(
+                name="row independence",
+                passed=False,
+                size=gap,
+                limit=limit,
+                where=name,
+                consequence="the first axis of this site is not the row, or rows influence each "
+                "other",
+            )
+            found.withdrawn[name] = str(check)
+            worst = check if worst.passed else worst
+    found.add(worst)
+    if len(found.withdrawn) == len(values) and not worst.passed:
+        raise NetworkError(f"network {network.name!r}: {worst}")
+
+
+def _change_rows(x: torch.Tensor) -> torch.Tensor:
+    """The same batch with every row but the first taken backwards or, if equal, moved a little."""
+    rest = x[1:].flatten(1).flip(1).reshape(x[1:].shape)
+    if torch.equal(rest, x[1:]) and x.is_floating_point():
+        rest = x[1:] * 0.5 + 0.25
+    return torch.cat([x[:1], rest])
+
+
+def _check_shapes(
+    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    streams = [n for n in values if n == "embed" or n.startswith(("resid_", "final_norm"))]
+    for name in streams:
+        if values[name].ndim != 3:
+            check = Check(
+                name="shape",
+                passed=False,
+                size=float(values[name].ndim),
+                limit=3.0,
+                where=name,
+                consequence=f"expected (rows, tokens, units), got {tuple(values[name].shape)}",
+            )
+            found.add(check, [name])
+
+
+def _check_sums(
+    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """resid_post = resid_pre + attn_out + mlp_out; two sums before the norms in post-norm blocks."""
+    assert network.map is not None
+    family = network.map.family
+    worst: dict[str, Check] = {}
+    for b in range(network.map.n_blocks):
+        parts = {s: values.get(f"{s}.{b}") for s in _SUM_SITES}
+        if any(x is None for x in (parts["resid_pre"], parts["resid_post"])):
+            continue
+        if family.norm_first:
+            _sum_pre_norm(network, b, parts, worst)
+        else:
+            _sum_post_norm(network, b, parts, worst)
+    stems = ("attn_out", "mlp_out", "resid_mid")
+    for stem in stems:
+        check = worst.get(stem, Check(name=f"residual sum ({stem})", passed=True))
+        names = [f"{stem}.{b}" for b in range(network.map.n_blocks)]
+        found.add(check, names)
+
+
+_SUM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+def _sum_check(
+    network: TorchNetwork,
+    total: torch.Tensor,
+    parts: Sequence[torch.Tensor],
+    stems: Sequence[str],
+    block: int,
+    worst: dict[str, Check],
+) -> None:
+    if any(p.shape != total.shape for p in parts):
+        size, limit = float("inf"), 0.0
+    else:
+        eps = torch.finfo(network.dtype).eps
+        bound = _SUM_FACTOR * eps * sum(p.double().abs() for p in (*parts, total))
+        gap = (total.double() - sum(p.double() for p in parts)).abs()
+        if bool((gap <= bound).all()):
+            return
+        at = int((gap - bound).argmax())
+        size, limit = float(gap.reshape(-1)[at]), float(bound.reshape(-1)[at])  # type: ignore[union-attr]
+    for stem in stems:
+        if stem not in worst:
+            worst[stem] = Check(
+                name=f"residual sum ({stem})",
+                passed=False,
+                size=size,
+                limit=limit,
+                where=f"block {block}",
+                consequence="what is read there is not what the block adds to the stream",
+            )
+
+
+def _sum_pre_norm(
+    network: TorchNetwork,
+    block: int,
+    parts: Mapping[str, torch.Tensor | None],
+    worst: dict[str, Check],
+) -> None:
+    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
+    if attn is None or mlp is None or pre is None or post is None:
+        return
+    _sum_check(network, post, (pre, attn, mlp), ("attn_out", "mlp_out"), block, worst)
+    if mid is not None:
+        _sum_check(network, mid, (pre, attn), ("resid_mid",), block, worst)
+
+
+def _sum_post_norm(
+    network: TorchNetwork,
+    block: int,
+    parts: Mapping[str, torch.Tensor | None],
+    worst: dict[str, Check],
+) -> None:
+    """norm(resid_pre + attn_out) = resid_mid and norm(resid_mid + mlp_out) = resid_post."""
+    assert network.map is not None
+    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
+    if attn is None or mlp is None or pre is None or post is None or mid is None:
+        return
+    base = f"{network.map.blocks}.{block}."
+    first = network.map.family.reads["resid_mid"][0]
+    second = first.split(".", 1)[1]
+    with torch.inference_mode():
+        mid_again = module_at(network.module, base + first)(pre + attn)
+        post_again = module_at(network.module, base + second)(mid + mlp)
+    _sum_check(network, mid, (mid_again,), ("attn_out", "resid_mid"), block, worst)
+    _sum_check(network, post, (post_again,), ("mlp_out", "resid_mid"), block, worst)
+
+
+def _check_head(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """head(final_norm(resid_post.L-1)) = logits."""
+    assert network.map is not None
+    plan, root = network.map, network.module
+    last = values.get(f"resid_post.{plan.n_blocks - 1}")
+    if plan.head is None or last is None or "logits" not in values:
+        return
+    with torch.inference_mode():
+        state = last if plan.final_norm is None else module_at(root, plan.final_norm)(last)
+        if plan.family.head_position is not None:
+            state = state[:, plan.family.head_position]
+        again = unwrap(module_at(root, plan.head)(state))
+    given = network.forward(batch)
+    logits = getattr(given, "logits", given)
+    limit = _loose(network, values["logits"])
+    pairs: list[Any] = [(again, values["logits"])]
+    if isinstance(logits, torch.Tensor):
+        pairs.append((again, logits))
+    size = max(_gap(a, b) for a, b in pairs)
+    found.add(
+        Check(
+            name="logits",
+            passed=size <= limit,
+            size=size,
+            limit=limit,
+            where=plan.head,
+            consequence="the head does not read the final norm of the last stream",
+        ),
+        ["logits"],
+    )
+
+
+def _check_padding(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """A row alone equals the row inside a padded batch, on its real tokens."""
+    real = batch.masks.real
+    if real is None or bool(real.all()):
+        return
+    row = int(real.sum(1).argmin())
+    width = int(real[row].sum())
+    alone = _read(network, _take(batch, row, row + 1, width))
+    size, limit, where = 0.0, 0.0, ""
+    for name, value in alone.items():
+        padded = values[name]
+        if value.ndim < 3 or padded.ndim < 3:
+            continue
+        gap, allowed = _gap(value[0], padded[row, :width]), _loose(network, padded[row, :width])
+        if gap > allowed and gap - allowed > size - limit:
+            size, limit, where = gap, allowed, name
+    found.add(
+        Check(
+            name="padding",
+            passed=not where,
+            size=size,
+            limit=limit,
+            where=where,
+            consequence="padding changes real tokens; batches hold rows of equal length only",
+        )
+    )
+
+
+def _check_aliases(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """Each ``hf.i`` equals the hooked site."""
+    assert network.map is not None
+    stems = network.map.family.alias_stems
+    wanted = {a: n for a, n in network.aliases.items() if a.split(".")[0] in stems}
+    if not wanted:
+        return
+    states = _hidden_states(network, batch)
+    count = network.map.n_blocks + 1
+    if states is None or len(states) != count:
+        number = "none" if states is None else str(len(states))
+        check = Check(
+            name="aliases",
+            passed=False,
+            limit=float(count),
+            consequence=f"the network gives {number} hidden states, expected {count}",
+        )
+        found.checks.append(check)
+        found.lost_aliases |= set(wanted)
+        return
+    bad = []
+    size, limit = 0.0, 0.0
+    for alias, name in wanted.items():
+        if name not in values:
+            continue
+        state = states[int(alias.split(".")[1])]
+        gap, allowed = _gap(state, values[name]), _loose(network, values[name])
+        if gap > allowed:
+            bad.append(alias)
+            size, limit = max((size, limit), (gap, allowed))
+    found.lost_aliases |= set(bad)
+    found.checks.append(
+        Check(
+            name="aliases",
+            passed=not bad,
+            size=size,
+            limit=limit,
+            where=", ".join(bad),
+            consequence="these names are not offered",
+        )
+    )
+
+
+def _hidden_states(network: TorchNetwork, batch: Batch) -> tuple[torch.Tensor, ...] | None:
+    moved = batch.to(network.device)
+    with torch.inference_mode():
+        out = network.module(
+            *moved.args, **moved.kwargs, output_hidden_states=True, return_dict=True
+        )
+    states = getattr(out, "hidden_states", None)
+    return tuple(states) if states else None
+
+
+def _check_causality(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+) -> None:
+    """A random vector added to the last position of the stream leaves earlier positions."""
+    assert network.map is not None
+    plan = network.map
+    name = f"resid_post.{plan.n_blocks - 1}"
+    if "embed" not in values or name not in values or values["embed"].ndim != 3:
+        return
+    embed = values["embed"]
+    width = int(batch.masks.real[0].sum()) if batch.masks.real is not None else embed.shape[1]
+    if width < 2:
+        return
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(embed.shape[2], generator=generator, dtype=torch.float64)
+    noise = (noise * float(embed.double().std() + 1.0)).to(embed.dtype).to(embed.device)
+    block = module_at(network.module, f"{plan.blocks}.0")
+
+    def push(_m: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        moved = unwrap(args[0] if args else kwargs["hidden_states"]).clone()
+        moved[:, width - 1] += noise
+        if args:
+            return (moved, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": moved}
+
+    pushed: dict[str, torch.Tensor] = {}
+    # First registered, first run: the edit comes before the reading hooks.
+    handle = block.register_forward_pre_hook(push, with_kwargs=True)
+    try:
+        _read_into(network, batch, network.places[name], pushed)
+    finally:
+        handle.remove()
+    before, after = values[name][0, : width - 1], pushed[name][0, : width - 1]
+    size, limit = _gap(before, after), _loose(network, values[name][0])
+    moved = _gap(values[name][0, width - 1], pushed[name][0, width - 1])
+    if moved <= limit:
+        size = float("inf")
+    causal = size <= limit
+    found.facts["causal"] = causal
+    found.checks.append(
+        Check(
+            name="causality",
+            passed=True,
+            size=size,
+            limit=limit,
+            consequence="causal" if causal else "not causal",
+        )
+    )
+
+
+def _read_into(
+    network: TorchNetwork, batch: Batch, place: Place, into: dict[str, torch.Tensor]
+) -> None:
+    read_places(
+        network.module,
+        [place],
+        lambda: network.forward(batch),
+        lambda p, value: into.__setitem__(p.name, value.detach().clone()),
+    )
