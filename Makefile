@@ -8,9 +8,11 @@
 #   make demo VENV_FLAGS=--system-site-packages  use the torch that is already installed
 #   make demo CONSTRAINTS=                       newest versions instead of the tested ones
 
-PYTHON      ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-                 $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-                 && echo $$p && break; done)
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+            $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+            && echo $$p && break; done)
+endif
 VENV        ?= .venv
 VENV_FLAGS  ?=
 CONSTRAINTS ?= constraints/py311.txt

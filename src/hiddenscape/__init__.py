@@ -36,6 +36,7 @@ _HOME = {
     "ProfileFeatures": "profile",
     # networks and data
     "load_network": "models.loading",
+    "open_network": "pipeline",
     "wrap_module": "models.network",
     "open_dataset": "data.open",
     "array_dataset": "data.arrays",
@@ -53,6 +54,10 @@ _HOME = {
     "run": "pipeline",
     "demo": "pipeline",
     "RunSpec": "spec",
+    "cite": "pipeline",
+    # what there is
+    "ANALYSES": "analyses",
+    "FAMILIES": "models.families",
     # values
     "Site": "types",
     "Estimate": "results",

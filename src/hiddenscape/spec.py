@@ -74,7 +74,8 @@ class RunSpec:
     # network
     network: str = _option(
         "network",
-        "Hugging Face id, folder of a checkpoint, or 'demo' for the network inside the package.",
+        "Hugging Face id, folder of a checkpoint, python:FILE.py:FUNCTION for your own, or 'demo' "
+        "for the network inside the package.",
         "",
     )
     task: str | None = _option(
@@ -124,21 +125,29 @@ class RunSpec:
         "extraction", "How tokens become one point per row: mean, last, cls, flat.", ("mean",)
     )
     batch_tokens: int = _option("extraction", "Padded tokens per batch at most.", 4096, minimum=1)
+    batch_size: int | None = _option(
+        "extraction", "Rows per batch at most; what the token budget allows if not given.", None,
+        minimum=1,
+    )  # fmt: skip
+    max_length: int | None = _option(
+        "extraction",
+        "Longest row of tokens; what the network allows if not given.",
+        None,
+        minimum=1,
+    )
+    overlength: str = _option(
+        "extraction",
+        "What to do with longer rows.",
+        "error",
+        choices=("error", "truncate:head", "truncate:tail", "skip"),
+    )
     shard_rows: int | None = _option(
         "extraction", "Rows per file of the store; chosen by size if not given.", None, minimum=1
     )
     store_dtype: str = _option(
-        "extraction",
-        "Numbers that are stored.",
-        "float32",
-        choices=("float32", "float16", "bfloat16"),
+        "extraction", "Numbers that are stored.", "float32", choices=("float32", "float16")
     )
-    overlength: str = _option(
-        "extraction",
-        "What to do with rows longer than the network takes: error, skip, truncate:head, "
-        "truncate:tail.",
-        "error",
-    )
+    store_text: bool = _option("extraction", "Keep the texts in rows.csv.", True)
 
     # measure
     analyses: tuple[str, ...] = _option(
@@ -232,6 +241,17 @@ class RunSpec:
                 if value is not None:
                     lines.append(f"{option.name} = {_toml(value)}")
         return "\n".join(lines) + "\n"
+
+    def arguments(self, group: str) -> dict[str, Any]:
+        """The options of a group as keyword arguments; an empty list means "all", and is None.
+
+        Examples
+        --------
+        >>> RunSpec(k=[5]).arguments("measure")["k"]
+        (5,)
+        """
+        values = {o.name: getattr(self, o.name) for o in options(group)}
+        return {name: None if value == () else value for name, value in values.items()}
 
     def require(self, *names: str) -> None:
         """Raise :class:`ConfigError` for the first of the named fields that is empty."""

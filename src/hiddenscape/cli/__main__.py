@@ -1,0 +1,5 @@
+"""``python -m hiddenscape.cli`` is ``hiddenscape``."""
+
+from hiddenscape.cli import main
+
+main()

@@ -1,0 +1,50 @@
+"""``hiddenscape neighbors``: the lists behind the numbers, for looking at."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import click
+
+import hiddenscape as hs
+from hiddenscape.cli.app import Verb
+
+_EXAMPLES = """
+hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 5
+hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 10 --row 12 --row 40
+"""
+
+
+@click.command("neighbors", cls=Verb, examples=_EXAMPLES)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--site", "sites", multiple=True, help="Site to search at; all if not given.")
+@click.option(
+    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per row."
+)
+@click.option(
+    "--metric",
+    default="euclidean",
+    show_default=True,
+    help="Distance to search in.",
+)
+@click.option("--row", "rows", multiple=True, type=int, help="Show these rows only.")
+def command(run: Path, sites: tuple[str, ...], k: int, metric: str, rows: tuple[int, ...]) -> None:
+    """Print the nearest neighbors of every row of RUN as CSV: exact, nearest first.
+
+    The row itself is never among its neighbors; ties are in the order of row numbers.
+    """
+    points = hs.open_run(run).representations
+    wanted = [points.find(site) for site in sites] or [site.key for site in points.sites]
+    if outside := [row for row in rows if not 0 <= row < len(points)]:
+        raise click.UsageError(f"row {outside[0]} is not among 0 to {len(points) - 1}")
+    ids = points.ids
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["site", "row", "id", "rank", "neighbor", "neighbor_id", "distance"])
+    for key in wanted:
+        graph = hs.find_neighbors(points[key], k=k, metric=metric)
+        for row in rows or range(graph.n):
+            pairs = zip(graph.indices[row].tolist(), graph.distances[row].tolist(), strict=True)
+            for rank, (other, distance) in enumerate(pairs, start=1):
+                writer.writerow([key, row, ids[row], rank, other, ids[other], repr(distance)])

@@ -1,0 +1,154 @@
+"""Every way to name a network in a run file, on the command line or in ``open_network``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiddenscape.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from hiddenscape.models.network import TorchNetwork
+
+__all__ = ["open_network"]
+
+_PYTHON = "python:"
+
+
+def open_network(
+    name: str,
+    *,
+    task: str | None = None,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "cpu",
+    attn: str = "sdpa",
+    untrained: bool = False,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+) -> TorchNetwork:
+    """Open a network by its name.
+
+    Parameters
+    ----------
+    name : str
+        ``demo``: the network inside the package. ``python:MODULE:FUNCTION`` or
+        ``python:FILE.py:FUNCTION``: what your function returns, a ``torch.nn.Module`` or the
+        result of :func:`hiddenscape.wrap_module`; this runs your code. Anything else: a folder
+        with a checkpoint, or a Hugging Face id.
+    task, revision, attn, trust_remote_code
+        For Hugging Face networks, see :func:`hiddenscape.load_network`.
+    dtype, device : str
+        Numbers it computes with, and where.
+    untrained : bool
+        The same network with fresh random weights, drawn from ``seed``.
+
+    Raises
+    ------
+    ConfigError
+        If a ``python:`` name cannot be resolved, or its function returns something else.
+    HiddenscapeError
+        Whatever loading raises.
+
+    Examples
+    --------
+    >>> open_network("python:math:nonsense")
+    Traceback (most recent call last):
+    hiddenscape.errors.ConfigError: python:math:nonsense: math has no function nonsense
+    """
+    if name == "demo":
+        from hiddenscape.models.families.patch_gpt import load_demo_network
+
+        network = load_demo_network()
+    elif name.startswith(_PYTHON):
+        network = _wrapped(name, _function(name)())
+    else:
+        from hiddenscape.models.loading import load_network
+
+        return load_network(
+            name,
+            task=task,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            attn=attn,
+            untrained=untrained,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+        )
+    return _placed(_fresh(network, seed) if untrained else network, dtype, device)
+
+
+def _function(name: str) -> Callable[[], Any]:
+    where, _, function = name.removeprefix(_PYTHON).rpartition(":")
+    if not where or not function:
+        raise ConfigError(f"{name}: expected python:MODULE:FUNCTION or python:FILE.py:FUNCTION")
+    module = _load_file(Path(where), name) if where.endswith(".py") else _load_module(where, name)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise ConfigError(f"{name}: {where} has no function {function}")
+    return found  # type: ignore[no-any-return]
+
+
+def _load_file(path: Path, name: str) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"{name}: there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{name}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(where: str, name: str) -> Any:
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is None or not where.startswith(error.name):
+            raise
+        raise ConfigError(
+            f"{name}: there is no module {where}; name a file instead (python:FILE.py:FUNCTION), "
+            "or set PYTHONPATH"
+        ) from error
+
+
+def _wrapped(name: str, made: Any) -> TorchNetwork:
+    from torch import nn
+
+    from hiddenscape.models.network import TorchNetwork, wrap_module
+
+    if isinstance(made, TorchNetwork):
+        return made
+    if isinstance(made, nn.Module):
+        # Only the last part of the name: a store holds no paths of the machine that made it.
+        return wrap_module(made, name=name.rpartition(":")[2])
+    raise ConfigError(
+        f"{name} returned a {type(made).__name__}, expected a torch.nn.Module or what "
+        "hiddenscape.wrap_module returns"
+    )
+
+
+def _fresh(network: TorchNetwork, seed: int) -> TorchNetwork:
+    from hiddenscape.models.fresh import untrained_twin
+
+    facts = {**network.facts, "untrained_seed": seed}
+    return replace(network, module=untrained_twin(network.module, seed), checks=(), facts=facts)
+
+
+def _placed(network: TorchNetwork, dtype: str, device: str) -> TorchNetwork:
+    import torch
+
+    try:
+        network.module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        # AssertionError: torch was built without this kind of device.
+        raise InputError(f"device {device!r} cannot be used: {error}") from error
+    if dtype != "auto":
+        network.module.to(getattr(torch, dtype))
+    network.module.eval().requires_grad_(False)
+    return network
