@@ -192,23 +192,40 @@ def check_k(graph: NeighborGraph, k: int) -> None:
 
 def undefined_note(graph: NeighborGraph) -> str:
     """Why neighbourhoods mean nothing here (fewer than 3 distinct rows), or an empty string."""
-    distinct = graph.n_distinct if graph.multiplicity is not None else _distinct_by_zeros(graph)
-    if distinct >= 3:
-        return ""
-    return "undefined (" + (
-        "all rows are identical)" if distinct == 1 else f"only {distinct} rows are distinct)"
-    )
+    known = graph.multiplicity is not None
+    return too_few_distinct(graph.n_distinct if known else _distinct_by_zeros(graph))
 
 
 def graph_notes(*graphs: NeighborGraph, k: int | np.ndarray) -> str:
     """Duplicates, ties at the k-th neighbour and missing proofs of the given graphs, in words."""
-    repeated = max(g.n_duplicates / g.n for g in graphs)
-    tied = max(_tied_share(g, k) for g in graphs)
+    return notes_in_words(
+        max(g.n_duplicates / g.n for g in graphs),
+        max(_tied_share(g, k) for g in graphs),
+        all(g.exact for g in graphs),
+    )
+
+
+def notes_in_words(repeated: float, tied: float, exact: bool) -> str:
+    """The note of a comparison from its shares of repeated rows and of tied k-th neighbours.
+
+    Examples
+    --------
+    >>> notes_in_words(0.25, 0.001, True)
+    'duplicates (25 % of rows repeat another); ties (k-th neighbour tied in 0.1 % of rows)'
+    """
     return join_notes(
         f"duplicates ({_percent(repeated)} of rows repeat another)" if repeated else "",
         f"ties (k-th neighbour tied in {_percent(tied)} of rows)" if tied else "",
-        "" if all(g.exact for g in graphs) else "approximate",
+        "" if exact else "approximate",
     )
+
+
+def too_few_distinct(distinct: int) -> str:
+    """The note of a space without neighbourhoods (fewer than 3 distinct rows), or nothing."""
+    if distinct >= 3:
+        return ""
+    many = "all rows are identical" if distinct == 1 else f"only {distinct} rows are distinct"
+    return f"undefined ({many})"
 
 
 def _percent(share: float) -> str:
