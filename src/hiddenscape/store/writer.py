@@ -293,18 +293,21 @@ def _ready(
         raise InputError(f"the rows of this shard must be {start} to {stop - 1} in order")
     ready = {}
     for name, (code, shape) in layout.items():
-        array, dtype = given[name], row_tensors().get(name)
-        if dtype is None:
-            dtype = manifest.entries[name]["dtype"]
-            words = np.dtype("uint16" if dtype == "bfloat16" else dtype)
-            if array.dtype != words:
-                raise InputError(
-                    f"tensor {name!r} has dtype {array.dtype}, the manifest says {dtype}"
-                )
+        array = given[name]
         if array.shape != shape:
             raise InputError(f"tensor {name!r} has shape {array.shape}, expected {shape}")
-        little = np.dtype("uint16" if dtype == "bfloat16" else dtype).newbyteorder("<")
-        ready[name] = (code, np.ascontiguousarray(array, dtype=little))
+        if name in manifest.entries:
+            stored = manifest.entries[name]["dtype"]
+            words = np.dtype("uint16" if stored == "bfloat16" else stored)
+            if array.dtype.newbyteorder("=") != words:
+                raise InputError(
+                    f"tensor {name!r} has dtype {array.dtype}, the manifest says {stored}"
+                )
+        else:
+            words = np.dtype(row_tensors()[name])
+            if not np.array_equal(array.astype(words), array):
+                raise InputError(f"tensor {name!r} holds numbers that {words} cannot hold")
+        ready[name] = (code, np.ascontiguousarray(array, dtype=words.newbyteorder("<")))
     return ready
 
 

@@ -1,0 +1,1 @@
+"""For tests of hiddenscape and of what is built on it."""
