@@ -357,7 +357,8 @@ def _describe(f: Field[Any], hint: Any) -> Option:
 
 
 def _similar(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key.replace("-", "_"), known, n=3)
+    name = key.replace("-", "_")
+    close = [name] if name in known else difflib.get_close_matches(name, known, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else f"; there are: {', '.join(known)}"
 
 
