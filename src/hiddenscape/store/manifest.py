@@ -26,6 +26,7 @@ __all__ = [
     "canonical_json",
     "describe",
     "differences",
+    "hash_environment",
     "read_manifest",
     "row_edges",
     "row_tensors",
@@ -260,8 +261,7 @@ class Manifest:
     @property
     def env_hash(self) -> str:
         """Hash (16 hex digits) of :attr:`environment`."""
-        text = canonical_json(self.environment).encode()
-        return hashlib.blake2b(text, digest_size=8).hexdigest()
+        return hash_environment(canonical_json(self.environment))
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
@@ -279,6 +279,11 @@ class Manifest:
             )
             + "\n"
         )
+
+
+def hash_environment(text: str) -> str:
+    """Hash (16 hex digits) of the canonical JSON of an environment."""
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def read_manifest(path: Path) -> Manifest:

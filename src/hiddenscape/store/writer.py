@@ -16,6 +16,7 @@ from hiddenscape.store.manifest import (
     canonical_json,
     describe,
     differences,
+    hash_environment,
     read_manifest,
     row_tensors,
     shard_name,
@@ -255,12 +256,12 @@ def check_shard(path: Path, span: tuple[int, int], manifest: Manifest) -> Header
         "run_id": manifest.run_id,
         "manifest_hash": manifest.manifest_hash,
         "range": f"{span[0]}:{span[1]}",
+        "env_hash": hash_environment(header.metadata.get("env", "")),
     }
     for name, value in expected.items():
         if header.metadata.get(name) != value:
             raise ShardError(
-                f"{path}: {name} is {header.metadata.get(name)!r}, the manifest says {value!r}: "
-                f"{remedy}"
+                f"{path}: {name} is {header.metadata.get(name)!r}, expected {value!r}: {remedy}"
             )
     layout = _layout(manifest, span[1] - span[0])
     found = {name: (entry.code, entry.shape) for name, entry in header.tensors.items()}
