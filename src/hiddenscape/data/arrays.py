@@ -81,6 +81,7 @@ def array_dataset(
     labels: Mapping[str, Any] | Sequence[Any] | np.ndarray | None = None,
     ids: Sequence[object] | None = None,
     name: str | None = None,
+    limit: int | None = None,
 ) -> ArrayDataset:
     """A data set from an array whose first axis is the row.
 
@@ -94,6 +95,8 @@ def array_dataset(
         Row ids, unique; row numbers by default.
     name : str, optional
         Name for manifests.
+    limit : int, optional
+        Use the first rows only; labels and ids are those of all rows, and are cut alike.
 
     Raises
     ------
@@ -121,11 +124,13 @@ def array_dataset(
         raise InputError(
             f"{title}: expected an array (rows, ...), got shape {array.shape}; add an axis"
         )
+    named = check_ids(ids, len(array), where=title)
+    columns = check_labels(labels, len(array), where=title)
     return ArrayDataset(
-        inputs=array,
+        inputs=array[:limit],
         name=title,
-        ids=check_ids(ids, len(array), where=title),
-        labels=check_labels(labels, len(array), where=title),
+        ids=named[:limit],
+        labels={name: values[:limit] for name, values in columns.items()},
     )
 
 

@@ -60,6 +60,7 @@ def text_dataset(
     id_column: str | None = None,
     ids: Sequence[object] | None = None,
     name: str | None = None,
+    limit: int | None = None,
 ) -> TextDataset:
     """A data set of texts.
 
@@ -78,6 +79,8 @@ def text_dataset(
         Column of row ids; ``id`` is used if there is one.
     name : str, optional
         Name for manifests.
+    limit : int, optional
+        Use the first rows only; labels and ids are those of all rows, and are cut alike.
 
     Raises
     ------
@@ -98,17 +101,30 @@ def text_dataset(
     if isinstance(source, str | Path):
         path = Path(source)
         table = _read_table(path)
-        return _from_table(path, table, text, labels, label_columns, id_column, ids, name)
+        return _from_table(path, table, text, labels, label_columns, id_column, ids, name, limit)
     texts = list(source)
     title = name or "texts"
     for row, value in enumerate(texts):
         if not isinstance(value, str):
             raise InputError(f"{title}: row {row} is a {type(value).__name__}, expected text")
+    return _built(texts, title, title, ids, labels, limit)
+
+
+def _built(
+    texts: Sequence[str],
+    name: str,
+    where: str,
+    ids: Sequence[object] | None,
+    labels: Mapping[str, Any] | Sequence[Any] | None,
+    limit: int | None,
+) -> TextDataset:
+    named = check_ids(ids, len(texts), where=where)
+    columns = check_labels(labels, len(texts), where=where)
     return TextDataset(
-        texts=tuple(texts),
-        name=title,
-        ids=check_ids(ids, len(texts), where=title),
-        labels=check_labels(labels, len(texts), where=title),
+        texts=tuple(texts[:limit]),
+        name=name,
+        ids=named[:limit],
+        labels={column: values[:limit] for column, values in columns.items()},
     )
 
 
@@ -121,6 +137,7 @@ def _from_table(
     id_column: str | None,
     ids: Sequence[object] | None,
     name: str | None,
+    limit: int | None,
 ) -> TextDataset:
     for column in (text, *(label_columns or ()), *((id_column,) if id_column else ())):
         if column not in table:
@@ -137,12 +154,7 @@ def _from_table(
         columns |= labels if isinstance(labels, Mapping) else {"label": labels}
     if ids is None and id_column is not None:
         ids = table[id_column]
-    return TextDataset(
-        texts=tuple(texts),
-        name=name or path.stem,
-        ids=check_ids(ids, len(texts), where=str(path)),
-        labels=check_labels(columns, len(texts), where=str(path)),
-    )
+    return _built(texts, name or path.stem, str(path), ids, columns, limit)
 
 
 def _read_table(path: Path) -> dict[str, list[Any]]:
@@ -309,7 +321,7 @@ def fit_tokens(
     if overlength == "skip":
         return replace(tokens, skipped=marked)
     new_ids, new_special = list(tokens.ids), list(tokens.special)
-    for row in long:
+    for row in long.tolist():
         keep = _kept(tokens.special[row], limit, overlength)
         new_ids[row], new_special[row] = tokens.ids[row][keep], tokens.special[row][keep]
     return replace(tokens, ids=new_ids, special=new_special, truncated=marked)

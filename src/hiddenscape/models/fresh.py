@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -22,8 +23,9 @@ def untrained_twin(
 ) -> nn.Module:
     """A copy of ``module`` with fresh random weights.
 
-    Hugging Face networks are rebuilt from a copy of their config. In any other module, every
-    submodule with parameters or buffers must have ``reset_parameters`` (all of torch's layers do),
+    A module with a method ``untrained_twin(seed)`` is asked. Hugging Face networks are rebuilt
+    from a copy of their config. In any other module, every submodule with parameters or buffers
+    must have ``reset_parameters`` (all of torch's layers do),
     which draws the weights the way training would have started and resets running statistics.
 
     Parameters
@@ -55,6 +57,9 @@ def untrained_twin(
     """
     if seed < 0:
         raise InputError(f"seed must be >= 0, got {seed}")
+    own = getattr(module, "untrained_twin", None)
+    if callable(own):
+        return cast(nn.Module, own(seed)).eval()
     first = next(iter(module.parameters()), None)
     config = getattr(module, "config", None)
     with torch.random.fork_rng(devices=[]):
@@ -109,5 +114,5 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)
         if flat.numel():
-            digest.update(flat.view(torch.uint8).numpy())
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -39,7 +39,7 @@ def module_at(root: nn.Module, path: str) -> nn.Module:
     """
     if not path:
         return root
-    modules = dict(root.named_modules())
+    modules: dict[str, nn.Module] = dict(root.named_modules())
     if path in modules:
         return modules[path]
     close = close_names(path, [name for name in modules if name])
@@ -84,7 +84,7 @@ def _first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) -
         return args[0]
     for name in (*_INPUT_NAMES, *kwargs):
         if isinstance(kwargs.get(name), torch.Tensor):
-            return kwargs[name]  # type: ignore[no-any-return]
+            return cast(torch.Tensor, kwargs[name])
     raise NetworkError(f"{where} got no tensor as its first argument; its input cannot be read")
 
 
@@ -207,11 +207,11 @@ def record_events(
     -------
     events : list of (path, io)
         ``in`` when a module starts, ``out`` when it has finished.
-    types : dict
-        Path to the type name of what the module gave.
+    opaque : dict
+        Path to the reason, for modules that gave nothing with a tensor in the first place.
     """
     events: list[tuple[str, str]] = []
-    types: dict[str, str] = {}
+    opaque: dict[str, str] = {}
     with ExitStack() as stack:
         for path, module in root.named_modules(remove_duplicate=True):
 
@@ -220,9 +220,12 @@ def record_events(
 
             def after(_m: nn.Module, _a: Any, output: Any, path: str = path) -> None:
                 events.append((path, "out"))
-                types[path] = type(output).__name__
+                try:
+                    unwrap(output, where=f"module {path!r}")
+                except NetworkError as error:
+                    opaque[path] = str(error)
 
             stack.callback(module.register_forward_pre_hook(before).remove)
             stack.callback(module.register_forward_hook(after).remove)
         forward()
-    return events, types
+    return events, opaque

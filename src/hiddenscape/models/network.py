@@ -291,7 +291,7 @@ class TorchNetwork:
         """
         if self.events is not None:
             return self
-        log, types = record_events(self.module, lambda: self.forward(batch))
+        log, opaque = record_events(self.module, lambda: self.forward(batch))
         count = Counter(log)
         events = {key: float(time) for time, key in enumerate(log) if count[key] == 1}
         events[("", "input")] = -1.0
@@ -304,8 +304,8 @@ class TorchNetwork:
                 withdrawn[place.name] = (
                     f"module {place.path!r} fired {fired} times in one forward pass, not once"
                 )
-            elif place.io == "out" and not place.index and types[place.path] in _NO_TENSOR:
-                withdrawn[place.name] = f"module {place.path!r} gives a {types[place.path]}"
+            elif place.io == "out" and not place.index and place.path in opaque:
+                withdrawn[place.name] = opaque[place.path]
             else:
                 places[place.name] = place
         if self.map is None:
@@ -313,9 +313,6 @@ class TorchNetwork:
             rank = {time: float(i) for i, time in enumerate(times)}
             places = {n: replace(p, depth=rank[events[p.path, p.io]]) for n, p in places.items()}
         return replace(self, places=places, withdrawn=withdrawn, events=events)
-
-
-_NO_TENSOR = ("NoneType", "dict", "str", "int", "float", "bool")
 
 
 def _is_stream(name: str) -> bool:
