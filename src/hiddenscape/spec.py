@@ -112,7 +112,13 @@ class RunSpec:
         "",
     )
     text: str = _option("data", "Column that holds the text, in .csv and .jsonl files.", "text")
-    labels: tuple[str, ...] = _option("data", "Columns that hold labels.", ())
+    labels: tuple[str, ...] = _option(
+        "data", "Columns that hold labels; all but text and id if empty.", ()
+    )
+    image_size: int | None = _option(
+        "data", "Side that images are resized to, for networks without an image processor.", None,
+        minimum=1,
+    )  # fmt: skip
     limit: int | None = _option("data", "Use the first rows only.", None, minimum=3)
 
     # extraction

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hiddenscape.pipeline.stages import (
-    Part,
-    Progress,
-    carry_out,
-    open_data,
-    trained_part,
-    twin_part,
-)
+from hiddenscape.pipeline.datasets import open_data
+from hiddenscape.pipeline.networks import open_demo
+from hiddenscape.pipeline.stages import Part, Progress, carry_out, trained_part, twin_part
 from hiddenscape.runs import Run
 from hiddenscape.spec import RunSpec
-
-if TYPE_CHECKING:
-    from hiddenscape.models.network import TorchNetwork
 
 __all__ = ["demo"]
 
@@ -70,21 +61,15 @@ def demo(
 
 
 def _history(folder: Path) -> list[Part]:
-    from hiddenscape.models.families.patch_gpt import demo_checkpoints
+    from hiddenscape.models.demo import demo_checkpoints
 
     few = {"analyses": ("two_nn", "label_overlap"), "k": (10,)}
     return [
         Part(
             f"step {step}",
             folder / "checkpoints" / f"step-{step:06d}",
-            partial(_at_step, step),
+            partial(open_demo, step),
             few,
         )
         for step in demo_checkpoints()
     ]
-
-
-def _at_step(step: int) -> TorchNetwork:
-    from hiddenscape.models.families.patch_gpt import load_demo_network
-
-    return load_demo_network(step)

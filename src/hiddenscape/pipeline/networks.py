@@ -14,7 +14,7 @@ from hiddenscape.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from hiddenscape.models.network import TorchNetwork
 
-__all__ = ["open_network"]
+__all__ = ["open_demo", "open_network"]
 
 _PYTHON = "python:"
 
@@ -61,11 +61,11 @@ def open_network(
     hiddenscape.errors.ConfigError: python:math:nonsense: math has no function nonsense
     """
     if name == "demo":
-        from hiddenscape.models.families.patch_gpt import load_demo_network
-
-        network = load_demo_network()
+        network = open_demo(untrained=untrained, seed=seed)
     elif name.startswith(_PYTHON):
         network = _wrapped(name, _function(name)())
+        if untrained:
+            network = _fresh(network, seed)
     else:
         from hiddenscape.models.loading import load_network
 
@@ -80,7 +80,21 @@ def open_network(
             seed=seed,
             trust_remote_code=trust_remote_code,
         )
-    return _placed(_fresh(network, seed) if untrained else network, dtype, device)
+    return _placed(network, dtype, device)
+
+
+def open_demo(step: int | None = None, *, untrained: bool = False, seed: int = 0) -> TorchNetwork:
+    """The network inside the package, at a training step, or its untrained twin."""
+    from hiddenscape.models.demo import load_demo_network
+    from hiddenscape.models.network import wrap_module
+
+    module = load_demo_network(step, untrained=untrained, seed=seed)
+    facts = {
+        "id": "demo",
+        "commit": None if step is None else f"step {step}",
+        "untrained_seed": seed if untrained else None,
+    }
+    return wrap_module(module, name="demo", facts=facts)
 
 
 def _function(name: str) -> Callable[[], Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from hiddenscape.errors import ConfigError
+from hiddenscape.pipeline.datasets import open_data
 from hiddenscape.pipeline.networks import open_network
 from hiddenscape.pipeline.provenance import identity, recorded
 from hiddenscape.runs import Run, open_run
@@ -25,7 +26,6 @@ __all__ = [
     "Progress",
     "Until",
     "carry_out",
-    "open_data",
     "run",
     "trained_part",
     "twin_part",
@@ -238,15 +238,6 @@ def _report(opened: Run, spec: RunSpec, progress: Progress | None) -> Path:
 
 def _tell(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
     return None if progress is None else partial(progress, stage)
-
-
-def open_data(spec: RunSpec) -> Dataset:
-    """The data set of a spec."""
-    from hiddenscape.data.open import open_dataset
-
-    return open_dataset(
-        spec.data, text=spec.text, label_columns=spec.labels or None, limit=spec.limit
-    )
 
 
 def _network(spec: RunSpec, *, untrained: bool = False) -> TorchNetwork:
