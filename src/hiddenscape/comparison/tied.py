@@ -230,16 +230,16 @@ def _merged(crowd: Crowd, same: np.ndarray) -> Iterator[tuple[int, np.ndarray, n
 def _tables(
     entries: list[tuple[int, int, np.ndarray, np.ndarray]],
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of similar length together, so that little is padding."""
-    entries.sort(key=lambda e: len(e[2]))
+    """Rows of similar length together, longest first, so that little is padding."""
+    entries.sort(key=lambda e: len(e[2]), reverse=True)
     start = 0
     while start < len(entries):
-        width = len(entries[min(len(entries), start + 256) - 1][2])
-        part = entries[start : start + 256]
+        width = len(entries[start][2])
+        part = entries[start : start + max(16, _BATCH_ENTRIES // width)]
+        start += len(part)
         members = np.stack([np.resize(e[2], width) for e in part])
         weights = np.zeros((len(part), width))
         for line, entry in zip(weights, part, strict=True):
             line[: len(entry[3])] = entry[3]
         which, rows = (np.array([e[c] for e in part]) for c in (0, 1))
         yield which, rows, members, weights
-        start += 256
