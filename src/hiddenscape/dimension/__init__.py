@@ -1,0 +1,1 @@
+"""Intrinsic dimension: how many directions the points of a site vary in, at a stated scale."""
