@@ -115,6 +115,8 @@ def import_points(
     if dtype not in ("auto", "float32", "float64"):
         raise InputError(f"dtype must be auto, float32 or float64, got {dtype!r}")
     sources, hashes, in_order = _gather(source, pattern)
+    if not sources:
+        raise InputError("no files to import")
     sources = _select(sources, keys)
     n = _check_shapes(sources, flatten)
     sites = order_sites([s.name for s in sources], [s.number for s in sources], depths, in_order)
@@ -171,8 +173,6 @@ def _gather(
     else:
         files, in_order = [Path(p) for p in source], True
         names = [None] * len(files)
-    if not files:
-        raise InputError("no files to import")
     found: list[PointSource] = []
     for file, name in zip(files, names, strict=True):
         inside = open_file(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,14 @@ import numpy as np
 from hiddenscape.errors import InputError
 
 __all__ = ["load_tensors"]
+
+# How a file begins that torch.save wrote before version 1.6: a pickled magic number.
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# What the loader lets through where bytes are missing or changed.
+_DAMAGED = (
+    RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError, AssertionError,
+    struct.error,
+)  # fmt: skip
 
 _Loaded = tuple[str, int | None, tuple[int, ...], str, Callable[[int, int], np.ndarray]]
 
@@ -38,18 +48,26 @@ def load_tensors(path: Path) -> list[_Loaded]:
 def _load(path: Path) -> Any:
     import torch
 
+    is_archive = zipfile.is_zipfile(path)
+    with path.open("rb") as stream:
+        if not is_archive and stream.read(len(_LEGACY)) != _LEGACY:
+            raise InputError(
+                f"{path}: not made by torch.save (other pickles are never opened): save a dict of "
+                "tensors with torch.save"
+            )
     try:
-        try:
-            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            # Files from before torch 1.6 cannot be mapped.
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # Files from before torch 1.6 cannot be mapped.
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds pickled Python objects, which are never opened: save a dict of tensors"
         ) from error
+    except _DAMAGED as error:
+        raise InputError(f"{path}: damaged, torch cannot read it ({_line(error)})") from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _named(path: Path, content: Any) -> Iterator[tuple[str, int | None, Any]]:
