@@ -287,6 +287,10 @@ def test_damaged_and_foreign_files_are_named_in_one_line(tmp_path: Path) -> None
     (tmp_path / "empty.pt").write_text("")
     (tmp_path / "other.h5").write_text("")
     (tmp_path / "later.npy").write_bytes(b"\x93NUMPY\x09\x00" + b"x" * 100)
+    header = b"{'descr': '<f4', 'shape': (2, 2), 'fortran_order': (" + b" " * 60 + b"\n"
+    (tmp_path / "open.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    )
     torch.save({"x": torch.ones(2, 2), "epoch": 3}, tmp_path / "mixed.pt")
     torch.save(3, tmp_path / "number.pt")
     torch.save({"x": torch.eye(3).to_sparse()}, tmp_path / "sparse.pt")

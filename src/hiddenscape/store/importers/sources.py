@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,7 +86,8 @@ def _reading(path: Path) -> Iterator[None]:
     except HiddenscapeError as error:
         raise error if isinstance(error, InputError) else InputError(str(error)) from error
     except (EOFError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged or not what its name says ({error})") from error
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: damaged or not what its name says ({line})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -100,7 +102,10 @@ def _npy_header(path: Path, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, n
     read = {b"\1": np.lib.format.read_array_header_1_0, b"\2": np.lib.format.read_array_header_2_0}
     if major not in read:
         raise InputError(f"{path}: .npy format {list(major)} is not read here")
-    shape, fortran, dtype = read[major](stream)
+    try:
+        shape, fortran, dtype = read[major](stream)
+    except tokenize.TokenError as error:  # numpy parses old headers as Python text
+        raise InputError(f"{path}: damaged, its header cannot be read") from error
     if dtype.hasobject:
         raise InputError(
             f"{path}: holds pickled Python objects, which are never opened: save an array of "
