@@ -179,10 +179,14 @@ class PatchGPT(nn.Module):
     def __init__(self, config: PatchGPTConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.embed_in = PatchEmbedding(config)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.codes)
+        # Layers draw default weights from the global stream when built; give it back untouched.
+        with torch.random.fork_rng(devices=[]):
+            self.embed_in = PatchEmbedding(config)
+            self.blocks = nn.ModuleList(
+                Block(config.width, config.heads) for _ in range(config.depth)
+            )
+            self.norm = nn.LayerNorm(config.width)
+            self.head = nn.Linear(config.width, config.codes)
         self._initialise(seed)
 
     def forward(self, images: Tensor) -> Float[Tensor, "n t codes"]:
