@@ -191,7 +191,7 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
 
 def test_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        hiddenscape.nonsense  # noqa: B018
+        hiddenscape.nonsense
 
 
 def test_citation_keys_exist() -> None:

@@ -1,4 +1,4 @@
-"""The one list of measurements: what each computes, what it needs, which laws it obeys, what to cite.
+"""The one list of measurements: what each computes and needs, its laws, what to cite.
 
 A new estimator is one source file, one test file and one entry here; the plan, the table, the
 command line, the law tests and ``hiddenscape cite`` follow from the entry.
@@ -90,9 +90,9 @@ class Analysis:
     name : str
         Unique; the table's column ``analysis``.
     kind : str
-        What ``compute`` is called with: ``graph`` (graph, settings), ``points`` (points, settings),
-        ``labels`` (graph, labels, settings), ``pair`` (graph_a, graph_b, settings), ``matrix``
-        (sequence of points, graphs, settings).
+        What ``compute`` is called with: ``graph`` (graph, settings), ``points`` (points, settings,
+        graph of these points or None), ``labels`` (graph, labels, settings), ``pair`` (graph_a,
+        graph_b, settings), ``matrix`` (sequence of points, graphs, settings).
     compute : callable
         Yields :class:`Measured`; a ``matrix`` yields ``(i, j, Measured)``.
     neighbors : callable
@@ -126,7 +126,7 @@ def _usable(settings: Settings, n: int) -> list[int]:
     return [k for k in settings.k if k < n]
 
 
-def _two_nn(method: str, graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
+def _two_nn(method: Any, graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
     result = two_nn(graph, method=method, seed=settings.seed)
     yield Measured(quantity="dimension", estimate=result, scale=result.scale, n1=1, n2=2, k=2)
 
@@ -134,13 +134,13 @@ def _two_nn(method: str, graph: NeighborGraph, settings: Settings) -> Iterator[M
 def _gride(graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
     rank = settings.largest_rank(graph.n)
     for d in gride_scan(graph, max_rank=rank).estimates:
-        yield Measured(
-            quantity="dimension", estimate=d, scale=d.scale, n1=d.n1, n2=d.n2, k=d.n2
-        )
+        yield Measured(quantity="dimension", estimate=d, scale=d.scale, n1=d.n1, n2=d.n2, k=d.n2)
 
 
-def _decimation(points: np.ndarray, settings: Settings) -> Iterator[Measured]:
-    curve = decimation(points, seed=settings.seed)
+def _decimation(
+    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+) -> Iterator[Measured]:
+    curve = decimation(points, seed=settings.seed, graph=graph)
     for mean, single in zip(curve.estimates, curve.repeats, strict=True):
         subset = mean.n_used
         yield Measured(
@@ -158,7 +158,9 @@ def _decimation(points: np.ndarray, settings: Settings) -> Iterator[Measured]:
             )
 
 
-def _pca(points: np.ndarray, settings: Settings) -> Iterator[Measured]:
+def _pca(
+    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+) -> Iterator[Measured]:
     for threshold in (0.9, 0.99):
         yield Measured(
             quantity=f"dimension_{round(100 * threshold)}",
@@ -168,7 +170,7 @@ def _pca(points: np.ndarray, settings: Settings) -> Iterator[Measured]:
 
 
 def _label_overlap(
-    weighting: Literal["plain", "macro"],
+    weighting: Any,
     graph: NeighborGraph,
     labels: np.ndarray,
     settings: Settings,
@@ -203,9 +205,7 @@ def _beside(overlap: Any, quantity: str) -> Estimate:
 def _imbalance(
     sites: Sequence[np.ndarray], graphs: Sequence[NeighborGraph], settings: Settings, **options: Any
 ) -> Iterator[tuple[int, int, Measured]]:
-    matrix = information_imbalance_matrix(
-        sites, k=settings.imbalance_k, graphs=graphs, **options
-    )
+    matrix = information_imbalance_matrix(sites, k=settings.imbalance_k, graphs=graphs, **options)
     for i in range(len(sites)):
         for j in range(len(sites)):
             yield (
@@ -225,7 +225,9 @@ def _duplicates(graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
         yield Measured(quantity=quantity, estimate=Estimate(value=value, n_used=graph.n))
 
 
-def _norms(points: np.ndarray, settings: Settings) -> Iterator[Measured]:
+def _norms(
+    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+) -> Iterator[Measured]:
     norms = np.array([math.sqrt(float(np.dot(row, row))) for row in _rows64(points)])
     mean = float(norms.mean())
     yield Measured(

@@ -136,7 +136,6 @@ def two_nn(
     '1.93 +- 0.06'
     """
     _check(method, fraction, positions, graph)
-    ratios = distance_ratios(graph, 1, 2, duplicates)
     parameters: dict[str, object] = {"duplicates": duplicates, "metric": graph.metric}
     if method in ("censored", "fit", "naive"):
         parameters["fraction"] = fraction

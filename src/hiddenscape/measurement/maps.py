@@ -33,7 +33,7 @@ def write_maps(path: Path, rs: RepresentationSet, sites: Sequence[Site], rows: n
     explained: dict[str, list[float | None]] = {}
     for site in sites:
         points = rs[site.key][:] if len(rows) == len(rs) else rs[site.key][rows]
-        coordinates, shares = pca_map(points)
+        coordinates, shares = pca_map(points.reshape(len(points), -1))
         tensors[site.key] = np.ascontiguousarray(coordinates, dtype=np.float32)
         explained[site.key] = [float(s) if np.isfinite(s) else None for s in shares]
     metadata = {"content": content, "explained": json.dumps(explained), "method": "pca"}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def unit(
 
 
 def select_sites(rs: RepresentationSet, wanted: Sequence[str] | None) -> tuple[Site, ...]:
-    """The sites to measure, by key or by name; all of them for None.
+    """The sites to measure, by key, by name or by pattern (``resid_post.*``); all for None.
 
     Raises
     ------
@@ -101,7 +102,10 @@ def select_sites(rs: RepresentationSet, wanted: Sequence[str] | None) -> tuple[S
     """
     if wanted is None:
         return tuple(rs.sites)
-    keys = {rs[w].key for w in wanted}
+    keys: set[str] = set()
+    for name in wanted:
+        fits = {s.key for s in rs.sites if fnmatchcase(s.name, name) or fnmatchcase(s.key, name)}
+        keys |= fits or {rs.find(name)}
     return tuple(site for site in rs.sites if site.key in keys)
 
 

@@ -1,6 +1,8 @@
-"""From the table to the reading of the profile: which numbers of a run ``profile_features`` reads."""
+"""From the table to the reading of the profile: which numbers ``profile_features`` is given."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from hiddenscape.table import Table
 
 __all__ = ["read_profile"]
 
-# Partitions that a quarter of the rows each: four profiles of disjoint rows.
+# Four disjoint subsets of a quarter of the rows each: four independent profiles.
 _PARTITION = 4
 
 
@@ -87,7 +89,7 @@ def _consecutive(table: Table, names: list[str]) -> np.ndarray | None:
         return None
     k = min(r.k for r in rows if r.k is not None)
     found = {(r.site, r.site_b): r.value for r in rows.select(k=k)}
-    pairs = zip(names[:-1], names[1:], strict=True)
+    pairs = pairwise(names)
     return np.array([found.get((a, b), found.get((b, a), float("nan"))) for a, b in pairs])
 
 

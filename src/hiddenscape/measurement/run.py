@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ class _Job:
         array = self.rs[site.key]
         whole = len(self.rows) == len(array)
         points: np.ndarray = array[:] if whole else array[self.rows]
-        return points
+        return points.reshape(len(points), -1)
 
 
 def _prepare(
@@ -196,7 +197,9 @@ def _prepare(
     columns, warnings = label_columns(rs, labels, rows)
     chosen = select_sites(rs, sites)
     if dropped.size:
-        shown = ", ".join(rs.ids[i] for i in dropped[:5]) + (", ..." if dropped.size > 5 else "")
+        shown = ", ".join(str(rs.ids[i]) for i in dropped[:5]) + (
+            ", ..." if dropped.size > 5 else ""
+        )
         warnings.append(
             f"{dropped.size} rows are not finite at some site and were left out at every site: "
             f"{shown}"
@@ -251,9 +254,7 @@ def _common_rows(job: _Job) -> tuple[np.ndarray, set[str]]:
     return np.flatnonzero(keep), mostly
 
 
-def _measure_site(
-    job: _Job, site: Site, todo: list[Analysis], across: list[Analysis]
-) -> None:
+def _measure_site(job: _Job, site: Site, todo: list[Analysis], across: list[Analysis]) -> None:
     points = job.load(site)
     n = len(points)
     over_all = [a for a in (*todo, *across) if a.kind != "points"]
@@ -334,7 +335,7 @@ def _site_rows(
     base = _base(job, site, analysis)
     if analysis.kind == "labels":
         for name, column in job.labels.items():
-            for m in _guard(analysis, lambda c=column: analysis.compute(graph, c, job.settings)):
+            for m in _guard(analysis, partial(analysis.compute, graph, column, job.settings)):
                 yield _row({**base, "label": name}, m, dropped, note)
         return
     argument = points if analysis.kind == "points" else graph
@@ -343,7 +344,8 @@ def _site_rows(
                        "distinct rows)")  # fmt: skip
         yield _row(base, Measured(quantity=analysis.quantities[0], estimate=nan), dropped, note)
         return
-    for m in _guard(analysis, lambda: analysis.compute(argument, job.settings)):
+    more = (graph,) if analysis.kind == "points" else ()
+    for m in _guard(analysis, partial(analysis.compute, argument, job.settings, *more)):
         yield _row(base, m, dropped, note)
 
 
@@ -364,9 +366,7 @@ def _measure_across(job: _Job, analysis: Analysis) -> None:
         for i, a in enumerate(job.sites):
             for b in job.sites[i:]:
                 graphs = job.small[a.key], job.small[b.key]
-                for m in _guard(
-                    analysis, lambda g=graphs: analysis.compute(g[0], g[1], job.settings)
-                ):
+                for m in _guard(analysis, partial(analysis.compute, *graphs, job.settings)):
                     rows.append(_row(_base(job, a, analysis) | {"site_b": b.name}, m, dropped, ""))
     else:
         lazy = [_Selected(job, site) for site in job.sites]
@@ -382,7 +382,7 @@ class _Selected:
 
     def __init__(self, job: _Job, site: Site) -> None:
         self._job, self._site = job, site
-        width = job.rs[site.key].shape[1]
+        width = int(np.prod(job.rs[site.key].shape[1:]))
         self.shape = (len(job.rows), width)
         self.dtype = job.rs[site.key].dtype
         self.ndim = 2
@@ -396,7 +396,7 @@ class _Selected:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         out: np.ndarray = self._job.rs[self._site.key][self._job.rows[key]]
-        return out
+        return out.reshape(*out.shape[: np.ndim(self._job.rows[key])], -1)
 
 
 def _base(job: _Job, site: Site, analysis: Analysis) -> dict[str, Any]:
@@ -444,17 +444,21 @@ def _write(job: _Job, target: Unit, analysis: Analysis, rows: list[Row]) -> None
 def _write_summary(job: _Job) -> None:
     path = job.run.path / "measure.json"
     before = read_json(path)
+    content = digest(sorted(job.contents.items()))
+    # What an earlier call found out about the same points still holds where parts were kept.
+    earlier = before.get("warnings", []) if before.get("content") == content else []
     known = dict(before.get("parameters", {}))
     known |= {params_hash(a, job.settings): parameters(a, job.settings) for a in job.analyses}
     write_json(
         path,
         {
             "schema": "hiddenscape-measure/1",
+            "content": content,
             "rows_used": len(job.rows),
             "rows_dropped": [str(job.rs.ids[i]) for i in job.dropped],
             "sites": [s.key for s in job.sites],
             "labels": list(job.labels),
             "parameters": known,
-            "warnings": list(dict.fromkeys(job.warnings)),
+            "warnings": list(dict.fromkeys([*earlier, *job.warnings])),
         },
     )
