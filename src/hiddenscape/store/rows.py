@@ -27,10 +27,13 @@ __all__ = [
     "write_rows",
 ]
 
+_ROWS_AT_ONCE = 8192
+
 RESERVED = ("row", "id", "text", "n_tokens", "n_content", "truncated", "status")
 """Columns with a fixed meaning; every other column is a label."""
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _CODE = re.compile(r"[-+]?0[0-9]+|\+[0-9]+")  # 007: a code, not a count
+_CELL = re.compile(r'("[^"]*(?:""[^"]*)*"|[^,"]*)(,|\Z)')
 _AFTER_LABELS = ("text", "n_tokens", "n_content", "truncated", "status")
 
 
@@ -69,17 +72,20 @@ def write_rows(path: str | Path, columns: Mapping[str, Sequence[Any] | np.ndarra
         If the file cannot be written.
     """
     body = format_rows(columns)
-    write_atomic(Path(path), [body], needed=len(body))
+    write_atomic(Path(path), body, needed=sum(map(len, body)))
     return rows_hash(body)
 
 
-def rows_hash(body: bytes) -> str:
+def rows_hash(body: Iterable[bytes]) -> str:
     """BLAKE2b (128 bits, hex) of the bytes of a row table, for ``dataset.rows_hash``."""
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    for part in body:
+        digest.update(part)
+    return digest.hexdigest()
 
 
-def format_rows(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> bytes:
-    """The bytes of ``rows.csv``; parameters and errors as in :func:`write_rows`."""
+def format_rows(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> list[bytes]:
+    """The bytes of ``rows.csv`` in parts; parameters and errors as in :func:`write_rows`."""
     lengths = {name: len(values) for name, values in columns.items()}
     if not lengths:
         raise InputError("a row table needs at least one column")
@@ -92,8 +98,15 @@ def format_rows(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> bytes:
     order = ["row", *(["id"] if "id" in columns else [])]
     order += [c for c in columns if c not in RESERVED]
     order += [c for c in _AFTER_LABELS if c in columns]
-    cells = [_cells(name, np.arange(n) if name == "row" else columns[name]) for name in order]
-    lines = [",".join(_quote(name) for name in order), *map(",".join, zip(*cells, strict=True))]
+    whole: dict[str, Any] = {**columns, "row": np.arange(n)}
+    parts = [_encode([",".join(map(_quote, order))])]
+    for at in range(0, n, _ROWS_AT_ONCE):
+        cells = [_cells(name, whole[name][at : at + _ROWS_AT_ONCE]) for name in order]
+        parts.append(_encode(map(",".join, zip(*cells, strict=True))))
+    return parts
+
+
+def _encode(lines: Iterable[str]) -> bytes:
     # Half a surrogate pair is no UTF-8: written as an escape.
     return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
@@ -229,30 +242,16 @@ def _split(path: str | Path, line: int, whole: str) -> list[tuple[str, bool]]:
     if '"' not in whole:
         return [(cell, False) for cell in whole.split(",")]
     cells: list[tuple[str, bool]] = []
-    at, end = 0, len(whole)
-    while True:
-        if whole.startswith('"', at):
-            close = at + 1
-            while True:
-                close = whole.find('"', close)
-                if close < 0 or not whole.startswith('"', close + 1):
-                    break
-                close += 2
-            if close < 0 or (close + 1 < end and whole[close + 1] != ","):
-                raise StoreError(f"{path}: line {line}: a quoted cell must end before a comma")
-            cells.append((whole[at + 1 : close].replace('""', '"'), True))
-            at = close + 1
-        else:
-            comma = whole.find(",", at)
-            stop = end if comma < 0 else comma
-            cells.append((whole[at:stop], False))
-            at = stop
-        if at >= end:
-            return cells
-        at += 1  # over the comma; a comma at the very end opens an empty cell
-        if at == end:
-            cells.append(("", False))
-            return cells
+    length = 0
+    for cell, separator in _CELL.findall(whole):
+        quoted = cell.startswith('"')
+        cells.append((cell[1:-1].replace('""', '"') if quoted else cell, quoted))
+        length += len(cell) + len(separator)
+        if not separator:
+            break
+    if length != len(whole):  # findall skips what is no cell
+        raise StoreError(f"{path}: line {line}: a quoted cell must end before a comma")
+    return cells
 
 
 def _typed(values: list[str], quoted: bool) -> np.ndarray:

@@ -204,5 +204,5 @@ def _check_rows(folder: Path, manifest: Manifest, notes: _Notes) -> None:
     ids = dataset.get("row_ids_hash")
     if ids is not None and "id" in columns and row_ids_hash(columns["id"]) != ids:
         notes.add(path, "its ids are not those of the store: restore the original")
-    elif dataset.get("rows_hash") not in (None, rows_hash(path.read_bytes())):
+    elif dataset.get("rows_hash") not in (None, rows_hash([path.read_bytes()])):
         notes.add(path, "edited after it was written: labels may have changed", serious=False)
