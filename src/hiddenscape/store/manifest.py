@@ -11,21 +11,18 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from hiddenscape._version import __version__
 from hiddenscape.errors import InputError, StoreError
+from hiddenscape.store.canonical import canonical_json, describe, frozen
 from hiddenscape.types import Site
 
 __all__ = [
     "SCHEMA",
     "Manifest",
-    "canonical_json",
-    "describe",
-    "differences",
     "hash_environment",
     "read_manifest",
     "row_edges",
@@ -41,46 +38,6 @@ _POINT_DTYPES = ("float32", "float64", "float16", "bfloat16")
 _MAX_ROWS = 999_999_999  # nine digits in the names of shards
 _ABSOLUTE = re.compile(r"(/[^/\s]+/|[A-Za-z]:[\\/]|\\\\|file://)")
 _DEFAULT_SHARD_BYTES = 128 * 2**20
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values make equal text.
-
-    Raises
-    ------
-    InputError
-        If the value holds something JSON cannot hold, NaN and infinity included.
-    """
-    try:
-        return json.dumps(
-            value,
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-            allow_nan=False,
-            default=_plain,
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"a manifest can hold JSON values only: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} {value!r}")
-
-
-def _freeze(value: Any) -> Any:
-    if isinstance(value, dict):
-        return MappingProxyType({k: _freeze(v) for k, v in value.items()})
-    return tuple(_freeze(v) for v in value) if isinstance(value, list) else value
-
-
-def _frozen(value: Any) -> Any:
-    """A deep, immutable copy in which only JSON types occur."""
-    return _freeze(json.loads(canonical_json(value)))
 
 
 def versions(*packages: str) -> dict[str, str | None]:
@@ -180,7 +137,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name in ("identity", "recorded", "extra"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+            object.__setattr__(self, name, frozen(getattr(self, name)))
         _check_schema(self.identity.get("schema"))
         _check_sites(self.identity.get("sites"))
         _check_rows(self.identity)
@@ -317,22 +274,6 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def differences(stored: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Fields (dotted name, stored, new) in which two JSON values differ, in sorted order."""
-    if isinstance(stored, Mapping) and isinstance(new, Mapping):
-        found = []
-        for key in sorted({*stored, *new}):
-            inner = f"{name}.{key}" if name else str(key)
-            found += differences(stored.get(key), new.get(key), inner)
-        return found
-    if isinstance(stored, tuple) and isinstance(new, tuple) and len(stored) == len(new):
-        found = []
-        for i, (a, b) in enumerate(zip(stored, new, strict=True)):
-            found += differences(a, b, f"{name}[{i}]")
-        return found
-    return [] if canonical_json(stored) == canonical_json(new) else [(name, stored, new)]
-
-
 def _itemsize(dtype: str) -> int:
     return {"float64": 8, "float32": 4}.get(dtype, 2)
 
@@ -399,9 +340,3 @@ def _check_paths(name: str, value: Any) -> None:
             f"{name} holds the absolute path {value!r}: a store may be moved, record a name or a "
             "hash"
         )
-
-
-def describe(value: Any, limit: int = 80) -> str:
-    """A JSON value in few words, for messages."""
-    text = canonical_json(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiddenscape.errors import IncompleteStore, InputError, ManifestMismatch, ShardError, StoreError
+from hiddenscape.store.canonical import canonical_json, describe, differences
 from hiddenscape.store.files import clean_temporaries, write_atomic
 from hiddenscape.store.manifest import (
     Manifest,
-    canonical_json,
-    describe,
-    differences,
     hash_environment,
     read_manifest,
     row_tensors,

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from hiddenscape.errors import InputError, StoreError
+from hiddenscape.store.canonical import canonical_json, differences
 from hiddenscape.store.manifest import (
     SCHEMA,
     Manifest,
-    canonical_json,
-    differences,
     read_manifest,
     row_edges,
     shard_name,
