@@ -74,25 +74,23 @@ def untrained_twin(
     return twin.eval()
 
 
-def _reset(module: nn.Module, init: Callable[[nn.Module], None] | None) -> None:
-    kept = []
-    covered: set[int] = set()
-    for path, child in module.named_modules():
-        own = [*child.parameters(recurse=False), *child.buffers(recurse=False)]
-        reset = getattr(child, "reset_parameters", None)
+def _reset(twin: nn.Module, init: Callable[[nn.Module], None] | None) -> None:
+    """Children first, so that a parent that sets its children's weights has the last word."""
+    floating = {n: p for n, p in twin.named_parameters() if p.is_floating_point()}
+    with torch.no_grad():
+        for value in floating.values():
+            value.fill_(torch.nan)  # what nothing resets will show
+    for child in reversed(list(twin.modules())):
+        reset = getattr(child, "reset_parameters", getattr(child, "_reset_parameters", None))
         if callable(reset):
             reset()
-            # A module that resets its own children (attention blocks) speaks for all of them.
-            covered.update(map(id, [*child.parameters(), *child.buffers()]))
-        elif any(isinstance(p, nn.Parameter) for p in own):
-            if init is not None:
-                init(child)
-            elif not all(id(p) in covered for p in own if isinstance(p, nn.Parameter)):
-                kept.append(f"{path or 'the network itself'} ({type(child).__name__})")
+        elif init is not None and any(True for _ in child.parameters(recurse=False)):
+            init(child)
+    kept = [path for path, value in floating.items() if bool(value.isnan().any())]
     if kept:
         raise NetworkError(
-            f"no fresh weights for {', '.join(kept[:4])}{' ...' if len(kept) > 4 else ''}: it owns "
-            "parameters but has no reset_parameters(); add one, or pass init="
+            f"no fresh weights for {', '.join(kept[:4])}{' ...' if len(kept) > 4 else ''}: a "
+            "module that owns parameters needs reset_parameters(); add one, or pass init="
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from hiddenscape.errors import InputError, MissingDependency, NetworkError
 from hiddenscape.models.batching import array_batch, start_tokens, token_batch, vocabulary
@@ -108,7 +109,7 @@ def load_network(
         build = _fresh if untrained else _trained
         with _no_bars(transformers):
             module, used = build(factory, where, config, dtype, attn, options, seed)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         if isinstance(error, NetworkError | InputError | MissingDependency):
             raise
         raise NetworkError(_reason(where, error)) from error
@@ -175,11 +176,13 @@ def _offline() -> bool:
 
 def _reason(where: str, error: BaseException) -> str:
     text = " ".join(str(error).split())
-    if "safetensors" in text or "pytorch_model.bin" in text:
+    if isinstance(error, OSError) and ("safetensors" in text or "pytorch_model.bin" in text):
         return (
             f"{where}: no safetensors weights ({text[:200]}); convert the checkpoint to "
             "safetensors, other formats are not loaded"
         )
+    if isinstance(error, SafetensorError):
+        return f"{where}: its safetensors file is damaged ({text[:200]}); copy it again"
     return f"{where}: cannot be loaded ({text[:300]})"
 
 

@@ -171,7 +171,8 @@ class TorchNetwork:
         items = [spec] if isinstance(spec, str) else list(spec)
         items = [part.strip() for item in items for part in item.split(",") if part.strip()]
         raw = {name: place for name in items if (place := parse_module_site(name)) is not None}
-        raw = {n: p for n, p in raw.items() if n not in self.places and "*" not in n}
+        known = {*self.places, *self.withdrawn}
+        raw = {n: p for n, p in raw.items() if n not in known and "*" not in n}
         for place in raw.values():
             module_at(self.module, place.path)
         names = expand(

@@ -86,7 +86,7 @@ def parse_poolings(spec: str | Sequence[str]) -> tuple[str, ...]:
     items = [spec] if isinstance(spec, str) else list(spec)
     items = [part.strip() for item in items for part in item.split(",") if part.strip()]
     for item in items:
-        if item not in POOLINGS and not _TOKEN.match(item):
+        if (item not in POOLINGS or item == "token:I") and not _TOKEN.match(item):
             raise InputError(f"unknown pooling {item!r}; known: {', '.join(POOLINGS)}")
     if not items:
         raise InputError(f"no pooling is named; known: {', '.join(POOLINGS)}")

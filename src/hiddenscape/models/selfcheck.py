@@ -251,8 +251,11 @@ def _check_sums(
             _sum_pre_norm(network, b, parts, worst)
         else:
             _sum_post_norm(network, b, parts, worst)
-    for stem, check in worst.items():
-        found.add(check, [f"{stem}.{b}" for b in range(network.map.n_blocks)])
+    # One wrong term leaves the others undecided: all three go.
+    stems = ("attn_out", "mlp_out", "resid_mid")
+    names = [f"{stem}.{b}" for stem in stems for b in range(network.map.n_blocks)]
+    for check in worst.values():
+        found.add(check, names)
 
 
 _SUM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")

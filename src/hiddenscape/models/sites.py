@@ -194,8 +194,9 @@ def _expand_item(
         return [aliases.get(item, item)]
     if f"module:{item}" in known:
         return [f"module:{item}"]
-    if item in withdrawn:
-        raise SiteError(f"site {item!r} is not offered: {withdrawn[item]}")
+    for name in (item, f"module:{item}"):
+        if name in withdrawn:
+            raise SiteError(f"site {name!r} is not offered: {withdrawn[name]}")
     if "*" in item:
         hits = [aliases.get(n, n) for n in known if fnmatch.fnmatchcase(n, item)]
     else:
