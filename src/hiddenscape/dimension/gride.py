@@ -10,7 +10,7 @@ Source: Denti, Doimo, Laio, Mira 2022, doi 10.1038/s41598-022-20991-1, arXiv:210
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,7 @@ from hiddenscape.dimension.ratios import (
     undefined,
 )
 from hiddenscape.dimension.result import Dimension, DimensionCurve
+from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 
@@ -101,9 +102,9 @@ def gride(
     True
     """
     n2 = 2 * n1 if n2 is None else n2
-    if stderr not in get_args(Stderr):
+    if stderr not in ("fisher", "blocks"):
         raise InputError(f"stderr must be fisher or blocks, got {stderr!r}")
-    labels = _check_blocks(blocks, graph.n_rows) if stderr == "blocks" else None
+    labels = block_labels(stderr, blocks, graph.n_rows)
     parameters: dict[str, object] = {
         "n1": n1,
         "n2": n2,
@@ -123,7 +124,7 @@ def gride(
         error = 1 / math.sqrt(_information(value, ratios.log_mu, n1, n2))
     else:
         keep = ratios.rows if not mu_filter else ratios.rows[_kept_by_filter(ratios.log_mu)]
-        error = _jackknife(log_mu, labels[keep], n1, n2)
+        error = block_stderr(log_mu, labels[keep], lambda rest: _root(rest, n1, n2))
     return Dimension(
         value=value,
         stderr=error,
@@ -211,6 +212,8 @@ def _phi(x: np.ndarray) -> np.ndarray:
 
 def _root(log_mu: np.ndarray, n1: int, n2: int) -> float:
     n, total = len(log_mu), float(log_mu.sum())
+    if total <= 0:
+        return math.nan
 
     def score(d: float) -> float:
         middle = (n2 - n1 - 1) * float(_phi(d * log_mu).sum()) if n2 - n1 > 1 else 0.0
@@ -241,26 +244,3 @@ def _kept_by_filter(log_mu: np.ndarray) -> np.ndarray:
 
 def _filter(log_mu: np.ndarray) -> np.ndarray:
     return np.asarray(log_mu[_kept_by_filter(log_mu)])
-
-
-def _check_blocks(blocks: ArrayLike | None, n_rows: int) -> np.ndarray:
-    if blocks is None:
-        raise InputError("stderr='blocks' needs blocks=spatial_blocks(points)")
-    labels = np.asarray(blocks)
-    if labels.shape != (n_rows,):
-        raise InputError(f"blocks must have one entry for each of {n_rows} rows: {labels.shape}")
-    if len(np.unique(labels)) < 2:
-        raise InputError("blocks must name at least 2 different blocks")
-    return labels
-
-
-def _jackknife(log_mu: np.ndarray, labels: np.ndarray, n1: int, n2: int) -> float:
-    values = [
-        _root(rest, n1, n2)
-        for block in np.unique(labels)
-        if ((rest := log_mu[labels != block]) > 0).any()
-    ]
-    b = len(values)
-    if b < 2:
-        return math.nan
-    return math.sqrt((b - 1) / b * float(np.sum((np.array(values) - np.mean(values)) ** 2)))
