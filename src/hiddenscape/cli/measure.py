@@ -29,8 +29,8 @@ hiddenscape measure runs/gpt2 --table > numbers.csv
 def command(run: Path, table: bool, strict: bool, **flags: Any) -> int | None:
     """Measure the geometry of every site of RUN, and of its untrained twin if it has one.
 
-    What is already measured with the same settings is kept. Prints the dimension of every site as
-    CSV; all numbers lie in RUN/results.
+    What is already measured with the same settings is kept. Prints the TwoNN dimension of every
+    site as CSV, or every number if that was not asked for; all numbers lie in RUN/results.
     """
     spec = build_spec(None, flags)
     opened = hs.open_run(run)
@@ -41,7 +41,6 @@ def command(run: Path, table: bool, strict: bool, **flags: Any) -> int | None:
             name = "measure twin" if part is not opened else "measure"
             hs.measure(part, progress=partial(progress, name), **spec.arguments("measure"))
     rows = opened.table
-    if not table:
-        rows = rows.select(quantity="dimension", analysis=("two_nn", "two_nn_mle", "two_nn_fit"))
-    click.echo(rows.to_csv(), nl=False)
+    profile = rows.select(quantity="dimension", analysis="two_nn").sorted_by("depth")
+    click.echo((rows if table or not len(profile) else profile).to_csv(), nl=False)
     return finish(opened, strict=strict)

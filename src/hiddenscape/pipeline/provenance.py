@@ -39,7 +39,7 @@ def recorded(run: Path, spec: RunSpec, **facts: Any) -> Iterator[dict[str, Any]]
     start = _now()
     record: dict[str, Any] = {
         "schema": _SCHEMA,
-        "argv": sys.argv[:],
+        "argv": [_program(sys.argv[0]), *sys.argv[1:]],
         "config": spec.to_dict(),
         "versions": versions(),
         "seeds": {"measure": spec.seed, "twin": spec.twin_seed},
@@ -91,6 +91,12 @@ def identity(run: Run) -> dict[str, Any]:
 
 def _citations(run: Path, record: Mapping[str, Any]) -> list[str]:
     return sorted({*citation_keys(Run(run)), *record.get("citations", [])})
+
+
+def _program(path: str) -> str:
+    # Its name, without the place where this machine keeps it.
+    name = Path(path).name
+    return "hiddenscape" if name == "__main__.py" else name
 
 
 def _plain(value: Any) -> Any:
