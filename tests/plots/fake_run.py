@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from hiddenscape.profile import profile_features
 from hiddenscape.table import Row, Table
 
-__all__ = ["fake_run", "fake_rows", "site_names"]
+__all__ = ["fake_rows", "fake_run", "site_names"]
 
 
 def site_names(n: int) -> list[tuple[str, float]]:
@@ -92,7 +93,7 @@ def fake_rows(
             top = 0.14 + 0.5 * strength * math.exp(-(((float(t[i]) - 0.66) / 0.3) ** 2))
             for analysis in ("label_overlap", "label_overlap_macro"):
                 for k in (10, 30):
-                    v = (top - (0.05 if k == 30 else 0) - (0.02 if "macro" in analysis else 0))
+                    v = top - (0.05 if k == 30 else 0) - (0.02 if "macro" in analysis else 0)
                     v *= lost
                     chance = 1 / classes
                     rest = {"label": label, "k": k}
@@ -131,7 +132,7 @@ def fake_run(
     maps: bool = True,
     text: str = "row {i}",
     class_name: str = "{c}",
-    profile: dict[str, Any] | None = None,
+    profile: bool = True,
     strength: float = 1.0,
     measured_rows: int | None = None,
     **options: Any,
@@ -168,8 +169,8 @@ def fake_run(
         "warnings": ["8 of 600 rows repeat another at some site and were left out of the "
                      "dimensions at every site"],
     })  # fmt: skip
-    if profile is not None:
-        write(path / "profile.json", profile)
+    if profile:
+        write(path / "profile.json", read_profile(rows))
     if maps:
         save_maps(path, named, codes, classes, strength)
     if null:
@@ -177,7 +178,7 @@ def fake_run(
                  maps=False, strength=0.12, measured_rows=measured_rows, **options)  # fmt: skip
     for i in range(checkpoints):
         fake_run(path / "checkpoints" / f"step-{10 ** (i + 1):06d}", sites=sites, n=n,
-                 labels=labels, classes=classes, null=False, maps=False,
+                 labels=labels, classes=classes, null=False, maps=False, profile=False,
                  strength=0.12 + 0.8 * i / checkpoints, measured_rows=measured_rows,
                  **options)  # fmt: skip
     return path
@@ -201,6 +202,20 @@ def save_maps(
     (path / "map").mkdir(exist_ok=True)
     explained = {f"{s}@mean": [0.31, 0.12] for s, _ in named}
     save_file(tensors, path / "map" / "pca.safetensors", {"explained": json.dumps(explained)})
+
+
+def read_profile(rows: Sequence[Row]) -> dict[str, Any]:
+    """The reading of the made-up profile, without its twin."""
+    found = [r for r in rows if r.analysis == "two_nn"]
+    labels = [r.value for r in rows if r.analysis == "label_overlap" and r.quantity == "overlap"
+              and r.k == 10 and r.label == next(q.label for q in rows if q.label)]  # fmt: skip
+    return profile_features(
+        [r.depth for r in found],
+        [r.value for r in found],
+        sites=[r.site for r in found],
+        stderr=[r.stderr for r in found],
+        label_overlap=labels or None,
+    ).to_dict()
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hiddenscape.reporting.methods import CITATIONS, METHODS
@@ -62,16 +63,15 @@ def _rows(source: Source, analyses: tuple[str, ...]) -> str:
     return f"N = {span}{left}. Standard errors: {kinds}."
 
 
-def provenance(source: Source) -> list[str]:
-    """One line: model, data, rows, pooling, version."""
+def provenance(source: Source, *, titled: bool) -> list[str]:
+    """One line: model and data (unless they are the title), rows, sites, pooling, day, run."""
     info, axis = source.info, source.axis
     first = source.table[0] if len(source.table) else None
     rows = max((r.n_used or 0 for r in source.table), default=0)
     parts = [
-        f"{first.model}{f' @ {first.revision[:12]}' if first.revision else ''}"
-        if first and first.model
-        else "",
-        first.dataset if first else "",
+        first.model if first and not titled else "",
+        first.dataset if first and not titled else "",
+        f"revision {first.revision[:12]}" if first and first.revision else "",
         f"{count(rows)} rows" if rows else "",
         f"{len(axis)} sites" if len(axis) != 1 else "1 site",
         f"{axis.pooling} pooling" if axis.pooling else "",
@@ -91,13 +91,16 @@ def reproduce(source: Source) -> dict[str, Any]:
     blocks: list[tuple[str, str]] = []
     argv = info.get("argv") or info.get("command")
     if isinstance(argv, list) and argv:
-        blocks.append(("The command", shlex.join(map(str, argv))))
+        words = [Path(str(argv[0])).name, *map(str, argv[1:])]
+        blocks.append(("The command", shlex.join(words)))
     elif isinstance(argv, str) and argv:
         blocks.append(("The command", argv))
     again = f"{measure_command(path)}\nhiddenscape report {shlex.quote(str(path))}"
     blocks.append(("Measure and report again", again))
     shown = {"argv", "command", "schema"}
     rest = {k: v for k, v in info.items() if k not in shown}
+    if isinstance(rest.get("host"), Mapping):  # the page travels; the machine's name need not
+        rest["host"] = {k: v for k, v in rest["host"].items() if k != "name"}
     if rest:
         text = json.dumps(rest, indent=1, sort_keys=True, ensure_ascii=False)
         blocks.append(("Settings, versions and seeds (run.json)", _clip(text)))

@@ -67,6 +67,11 @@ class Source:
     problems: tuple[str, ...] = ()
 
     @property
+    def shown(self) -> Table:
+        """The rows of the pooling that the page shows."""
+        return self.table.select(pooling=self.axis.pooling)
+
+    @property
     def poolings(self) -> tuple[str, ...]:
         """Poolings of the table, the one shown first."""
         return poolings(self.table)

@@ -63,7 +63,8 @@ def _measured(source: Source) -> Iterable[str]:
     warned = [str(w) for w in source.measured.get("warnings") or ()]
     yield from (w if w.endswith((".", "!", "?")) else f"{w}." for w in warned)
     if isinstance(dropped, list) and dropped and not any("not finite" in w for w in warned):
-        yield f"{count(len(dropped))} rows were left out everywhere: {listed(map(str, dropped))}."
+        were = "row was" if len(dropped) == 1 else "rows were"
+        yield f"{count(len(dropped))} {were} left out at every site: {listed(map(str, dropped))}."
 
 
 def _rows(source: Source) -> Iterable[str]:

@@ -222,7 +222,7 @@ def label_words(data: LabelOverlapData) -> str:
     i = _best(c)
     chance = data.chance.values[i]
     said = (
-        f"Neighbours share {data.series.label!r} most often at {data.axis.names[i]}: "
+        f"Neighbours share “{data.series.label}” most often at {data.axis.names[i]}: "
         f"{number(c.values[i], c.stderrs[i])}"
     )
     said += f", where chance gives {number(chance)}." if _ok(chance) else "."

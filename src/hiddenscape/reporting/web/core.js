@@ -19,7 +19,7 @@ function fill(node, attributes, children) {
     else if (name === "css") Object.assign(node.style, value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     node.append(child instanceof Node ? child : document.createTextNode(String(child)));
   }
@@ -81,7 +81,12 @@ function ramp(stops, t) {
 const dark = () => root.dataset.theme === "dark";
 const heat = (name, t) => ramp(RAMPS[name], dark() ? 1 - t : t);
 const byDepth = (i, n) => ramp(dark() ? RAMPS.night : RAMPS.depth, n > 1 ? i / (n - 1) : 0.4);
-function lightness(color) { const [r, g, b] = color.match(/\d+/g).map(Number); return (0.299 * r + 0.587 * g + 0.114 * b) / 255; }
+// Relative luminance as contrast is defined on; the better of two inks for text on a colour.
+function luminance(color) {
+  const [r, g, b] = color.match(/\d+/g).map((v) => { const c = v / 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+const inkOn = (color) => (luminance(color) > 0.18 ? "#10181b" : "#fbfaf6");
 const token = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
 // What is looked at: one site for the whole page, one way of placing sites.

@@ -8,13 +8,17 @@ function curvePlot(spec) {
     const height = Math.round(Math.min(Math.max(width * (s.shape || 0.42), 230), 400));
     const svg = canvasOf(box, width, height, s.label);
     const low = s.yMin || 0;
-    const high = (s.yMax || topOf(s.curves.flatMap((c) => [c.values, c.values.map((v, i) => (known(v) && known((c.stderr || [])[i]) ? v + c.stderr[i] : v)), c.singles || []]), 1e-9)) * (s.yMax ? 1 : 1.06);
+    const high = (s.yMax || topOf(s.curves.flatMap((c) => [c.values, c.values.map((v, i) => (known(v) && known((c.stderr || [])[i]) ? v + c.stderr[i] : v)), c.singles || []]), 1e-9)) * (s.yMax ? 1 : (s.marks || []).length ? 1.16 : 1.06);
     const left = leftFor(high), right = width - 12, top = 26, foot = height - 44;
     const y = linear(low, high, foot, top);
     yAxis(svg, y, low, high, left, right, s.yTitle, height < 280 ? 4 : 5);
     const pad = SITES.length > 1 ? 12 : 0;
     const at = xAxis(svg, left + pad, right - pad, foot, s.xTitle);
     const mid = s.between ? at.slice(0, -1).map((v, i) => (v + at[i + 1]) / 2) : at;
+    if (s.range && s.range.length) {
+      const half = SITES.length > 1 ? (right - left) / (2 * SITES.length) : 20, a = Math.max(left, at[s.range[0]] - half * 0.7), b = Math.min(right, at[s.range[s.range.length - 1]] + half * 0.7);
+      svg.append(mark("rect", { x: a, width: b - a, y: top, height: foot - top, class: "range" }), mark("text", { x: (a + b) / 2, y: foot - 8, "text-anchor": "middle", class: "rangetext" }, "plateau"));
+    }
     for (const l of s.level || []) if (known(l.value)) svg.append(mark("line", { x1: left, x2: right, y1: y(l.value), y2: y(l.value), class: l.kind }));
     for (const c of s.curves) {
       const py = c.values.map((v) => (known(v) ? y(v) : null));
@@ -28,7 +32,7 @@ function curvePlot(spec) {
       svg.append(mark("path", { d: path(mid, py), class: c.kind || "line", css: c.color ? { stroke: c.color } : null, opacity: c.faint ? 0.45 : null }));
       if (c.dots) py.forEach((v, i) => {
         if (known(v)) { if (SITES.length <= 60) svg.append(mark("circle", { cx: mid[i], cy: v, r: SITES.length > 30 ? 2.4 : 3.4, class: c.kind === "second" ? "seconddot" : "dot" })); }
-        else svg.append(mark("path", { d: `M${mid[i] - 4},${foot - 9}l8,8m0,-8l-8,8`, class: "lost" }));
+        else if (!c.whole) svg.append(mark("path", { d: `M${mid[i] - 4},${foot - 9}l8,8m0,-8l-8,8`, class: "lost" }));
       });
     }
     for (const m of s.marks || []) {
@@ -88,7 +92,7 @@ function dimensionFigure() {
         { values: now.curve.values, stderr: now.curve.stderr, dots: true, singles: now.repeats || [] },
         ...(now.null ? [{ values: now.null.values, stderr: now.null.stderr, kind: "ghost" }] : []),
       ],
-      marks: now.key === part.marked ? part.marks : [],
+      marks: now.key === part.marked ? part.marks : [], range: now.key === part.marked ? D.advice.plateau : [],
       tell: (i) => [siteName(i), [
         [now.label, pm(now.curve.values[i], now.curve.stderr[i])],
         now.null && ["untrained", pm(now.null.values[i], now.null.stderr[i])],

@@ -13,7 +13,7 @@ function matrixPlot(spec) {
     s.values.forEach((row, i) => row.forEach((v, j) => {
       const fillColor = known(v) ? color(v) : token("--empty");
       svg.append(mark("rect", { x: left + j * size, y: top + i * size, width: size + crisp, height: size + crisp, fill: fillColor }));
-      if (size >= 36 && known(v)) svg.append(mark("text", { x: left + (j + 0.5) * size, y: top + (i + 0.5) * size + 4, "text-anchor": "middle", css: { fill: lightness(fillColor) > 0.55 ? "#1b2427" : "#f6f4ee", fontSize: "11px", pointerEvents: "none" } }, v.toFixed(2).replace(/^0/, "")));
+      if (size >= 36 && known(v)) svg.append(mark("text", { x: left + (j + 0.5) * size, y: top + (i + 0.5) * size + 4, "text-anchor": "middle", css: { fill: inkOn(fillColor), fontSize: "11px", pointerEvents: "none" } }, v.toFixed(2).replace(/^0/, "")));
     }));
     const at = labels.map((_, i) => left + (i + 0.5) * size), down = labels.map((_, i) => top + (i + 0.5) * size);
     for (const i of fitting(at, labels)) svg.append(mark("text", { x: at[i], y: top + side + 17, "text-anchor": "middle" }, labels[i]));
@@ -25,7 +25,7 @@ function matrixPlot(spec) {
     for (let q = 0; q < 60; q++) svg.append(mark("rect", { x: bx, y: top + (side * q) / 60, width: 9, height: side / 60 + 0.6, fill: color(s.max - (span * (q + 0.5)) / 60) }));
     const y = linear(s.min, s.max, top + side, top);
     for (const v of ticks(s.min, s.max, 5)) svg.append(mark("text", { x: bx + 13, y: y(v) + 4 }, +v.toPrecision(4)));
-    if (known(s.chance) && s.chance > s.min && s.chance < s.max) svg.append(mark("path", { d: `M${bx - 4},${y(s.chance)}h17`, class: "flag" }));
+    if (known(s.chance) && s.chance > s.min && s.chance < s.max) svg.append(mark("path", { d: `M${bx - 6},${y(s.chance)}h15`, class: "flag" }));
     const frame = mark("rect", { x: left, width: side, height: size, class: "frame" }), column = mark("rect", { y: top, height: side, width: size, class: "frame", opacity: 0.45 }), spot = mark("rect", { width: size, height: size, class: "cellframe", visibility: "hidden" });
     svg.append(column, frame, spot);
     box.follow = () => { frame.setAttribute("y", top + state.site * size); column.setAttribute("x", left + state.site * size); };
@@ -69,7 +69,7 @@ function overlapFigure() {
     }));
     const slice = curvePlot(() => ({
       label: `Overlap of ${siteName(state.site)} with every site`, yTitle: `shared neighbours, k = ${now.k}`, yMax: 1, shape: 0.78,
-      curves: [{ values: now.values[state.site].map((v, i) => (i === state.site ? null : v)), stderr: now.stderr[state.site] }],
+      curves: [{ values: now.values[state.site].map((v, i) => (i === state.site ? null : v)), stderr: now.stderr[state.site], dots: true, whole: true }],
       level: [{ value: now.chance, kind: "chance" }],
       tell: (i) => [`${siteName(state.site)} and ${siteName(i)}`, [["overlap", pm(now.values[state.site][i], now.stderr[state.site][i])], ["chance", sig(now.chance)]]],
     }));

@@ -17,7 +17,8 @@ function headline() {
   const a = D.advice;
   return el("section", { class: "headline", "aria-label": "What this run says" },
     el("div", {}, el("p", { class: "eyebrow" }, "Which layers to use"), el("p", { class: "say" }, a.say), a.why ? el("p", { class: "why" }, a.why) : "", a.command ? el("p", {}, el("code", {}, a.command)) : "",
-      D.features.length ? el("ul", { class: "features" }, D.features.map((f) => el("li", {}, f))) : ""),
+      a.labels ? el("p", { class: "why" }, a.labels) : "",
+      a.reading.length ? el("details", { class: "reading" }, el("summary", {}, "The profile, read line by line"), el("ul", { class: "features" }, a.reading.map((f) => el("li", {}, f)))) : ""),
     el("dl", { class: "facts" }, D.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
 }
 function warnings() {

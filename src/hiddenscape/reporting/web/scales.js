@@ -36,19 +36,28 @@ function landscape() {
     });
     const labels = SITES.map((s) => cut(s.label));
     for (const i of fitting(at, labels)) svg.append(mark("text", { x: at[i], y: foot + 19, "text-anchor": "middle" }, labels[i]));
-    const flags = D.advice.sites.slice(0, 12);
-    if (flags.length) {
-      const peak = (i) => Math.min(...ridges.map((r) => (known(r.values[i]) ? y(r.values[i]) : foot)));
-      const pole = Math.max(24, Math.min(...flags.map(peak)) - 26);
-      flags.forEach((i) => svg.append(mark("path", { d: `M${at[i]},${peak(i)}V${pole}`, class: "flag" }), mark("circle", { cx: at[i], cy: peak(i), r: 3.2, class: "here" })));
-      if (flags.length > 1) svg.append(mark("path", { d: `M${at[flags[0]]},${pole}H${at[flags[flags.length - 1]]}`, class: "flag" }));
-      const x = (at[flags[0]] + at[flags[flags.length - 1]]) / 2, half = wide(D.advice.flag) * 0.62;
-      svg.append(mark("text", { x: Math.min(Math.max(x, half + 6), width - half - 6), y: pole - 8, "text-anchor": "middle", class: "flagtext" }, D.advice.flag));
+    const peak = (i) => Math.min(...ridges.map((r) => (known(r.values[i]) ? y(r.values[i]) : foot)));
+    const flag = D.advice.sites[0];
+    if (flag !== undefined) {
+      const run = D.advice.plateau.length ? D.advice.plateau : [flag], pole = Math.max(34, Math.min(...run.map(peak)) - 34);
+      const a = at[run[0]], b = at[run[run.length - 1]], half = wide(D.advice.flag) * 0.62;
+      svg.append(mark("path", { d: `M${at[flag]},${peak(flag)}V${pole}`, class: "flag" }));
+      if (b > a) svg.append(mark("path", { d: `M${a},${pole + 7}V${pole}H${b}V${pole + 7}`, class: "flag" }));
+      svg.append(mark("text", { x: Math.min(Math.max(at[flag], half + 6), width - half - 6), y: pole - 9, "text-anchor": "middle", class: "flagtext" }, cut(D.advice.flag, 40)));
+    }
+    if (side > 84 && ridges.length > 1) {
+      const last = ridges.map((r) => r.values[r.values.length - 1]), ends = [0, ridges.length - 1].filter((s) => known(last[s]));
+      const apart = ends.length < 2 || Math.abs(y(last[0]) - y(last[ridges.length - 1])) > 15;
+      ends.forEach((s, c) => { if (apart || !c) svg.append(mark("text", { x: right + 12, y: y(last[s]) + 4 }, ridges[s].name)); });
     }
     svg.append(mark("text", { x: left, y: 18, class: "title" }, "estimated dimension"));
-    const cursor = mark("line", { y1: 40, y2: foot, class: "cursor", opacity: 0.8 });
-    svg.append(cursor);
-    box.follow = () => { cursor.setAttribute("x1", at[state.site]); cursor.setAttribute("x2", at[state.site]); };
+    const cursor = mark("line", { y2: foot, class: "cursor" }), here = mark("circle", { r: 4.5, class: "here" });
+    svg.append(cursor, here);
+    box.follow = () => {
+      const x = at[state.site], top = peak(state.site);
+      cursor.setAttribute("x1", x); cursor.setAttribute("x2", x); cursor.setAttribute("y1", top);
+      here.setAttribute("cx", x); here.setAttribute("cy", top);
+    };
     box.follow();
     const tell = (i, x, yy) => showTip(x, yy, siteName(i), ridges.map((r) => [r.name, sig(r.values[i])]));
     const inside = (e) => nearest(at, ((e.clientX - svg.getBoundingClientRect().left) * width) / svg.getBoundingClientRect().width);
