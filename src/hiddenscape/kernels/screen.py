@@ -31,6 +31,7 @@ from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks
 __all__ = ["Screen", "make_screen"]
 
 _KEEP = 1 << 29  # bytes: beyond this the centred rows are made anew for each block
+_SAMPLE = 500  # rows that the centre is read from
 _BLOCK = 1 << 22  # entries of one block of centred rows
 
 
@@ -43,7 +44,7 @@ class Screen:
 
     cloud: Cloud
     dtype: np.dtype[np.floating]
-    mean: np.ndarray
+    centre: np.ndarray
     exponent: int
     norms: np.ndarray
     kappa: float
@@ -59,7 +60,7 @@ class Screen:
         """Centred, scaled rows in the working precision."""
         if self.kept is not None:
             return self.kept[index]
-        return _centre(self.cloud.values[index], self.mean, self.exponent, self.dtype)
+        return _shifted(self.cloud.values[index], self.centre, self.exponent, self.dtype)
 
     def scores(self, chosen: np.ndarray) -> np.ndarray:
         """Scores of the chosen rows against all rows, (len(chosen), n); infinite against itself."""
@@ -108,18 +109,18 @@ def make_screen(points: Cloud, precision: type[np.floating]) -> Screen:
     dtype = np.dtype(precision)
     n, d = points.n, points.d
     size = max(1, _BLOCK // d)
-    mean = np.zeros(d)
-    for a, b in blocks(n, size):
-        mean += points.values[a:b].sum(axis=0, dtype=np.float64)
-    mean /= n
+    # Any centre is exact; medians are not dragged away by a few huge rows, which would widen every
+    # other row's bound.
+    sample = points.values[:: max(1, n // _SAMPLE)].astype(np.float64)
+    centre = np.asarray(np.median(sample, axis=0))
     largest = 0.0
     for a, b in blocks(n, size):
-        largest = max(largest, float(np.abs(points.values[a:b] - mean).max()))
+        largest = max(largest, float(np.abs(points.values[a:b] - centre).max()))
     exponent = -int(np.frexp(largest)[1]) if largest > 0 else 0
     kept = np.empty((n, d), dtype=dtype) if n * d * dtype.itemsize <= _KEEP else None
     norms = np.empty(n)
     for a, b in blocks(n, size):
-        c = _centre(points.values[a:b], mean, exponent, dtype)
+        c = _shifted(points.values[a:b], centre, exponent, dtype)
         if kept is not None:
             kept[a:b] = c
         norms[a:b] = np.einsum("ij,ij->i", c, c, dtype=np.float64)
@@ -127,7 +128,7 @@ def make_screen(points: Cloud, precision: type[np.floating]) -> Screen:
     return Screen(
         cloud=points,
         dtype=dtype,
-        mean=mean,
+        centre=centre,
         exponent=exponent,
         norms=norms,
         kappa=1.05 * ((d + 10) * u + (d + 40) * u64),
@@ -136,8 +137,8 @@ def make_screen(points: Cloud, precision: type[np.floating]) -> Screen:
     )
 
 
-def _centre(
-    x: np.ndarray, mean: np.ndarray, exponent: int, dtype: np.dtype[np.floating]
+def _shifted(
+    x: np.ndarray, centre: np.ndarray, exponent: int, dtype: np.dtype[np.floating]
 ) -> np.ndarray:
-    c = x - mean
+    c = x - centre
     return np.asarray(np.ldexp(c, exponent, out=c).astype(dtype, copy=False))
