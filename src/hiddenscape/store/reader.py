@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -79,6 +79,12 @@ def open_store(path: str | Path, *, partial: bool = False) -> RepresentationSet:
             missing,
         )
     return RepresentationSet(folder, manifest, parts, missing)
+
+
+def _read_only(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    for column in columns.values():
+        column.flags.writeable = False
+    return columns
 
 
 class RepresentationSet:
@@ -170,17 +176,17 @@ class RepresentationSet:
         return ((site, self[site.key]) for site in self.sites)
 
     @cached_property
-    def _table(self) -> Mapping[str, np.ndarray]:
+    def _table(self) -> dict[str, np.ndarray]:
         path = rows_path(self.path)
         if not path.exists():
-            return {"row": np.arange(len(self))}
-        return read_rows(path, n=len(self), skip=("text",))
+            return _read_only({"row": np.arange(len(self))})
+        return _read_only(read_rows(path, n=len(self), skip=("text",)))
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
         """Every column of ``rows.csv``, typed; the column ``row`` alone where there is no file."""
         path = rows_path(self.path)
-        return read_rows(path, n=len(self)) if path.exists() else dict(self._table)
+        return _read_only(read_rows(path, n=len(self))) if path.exists() else dict(self._table)
 
     @property
     def ids(self) -> np.ndarray:

@@ -22,6 +22,7 @@ from hiddenscape.errors import InputError, ManifestMismatch, StoreError
 from hiddenscape.store.importers import import_points
 from hiddenscape.store.importers.depths import order_sites
 from hiddenscape.store.importers.report import SiteCounter
+from hiddenscape.store.importers.sources import open_file
 from hiddenscape.store.reader import open_store
 from hiddenscape.store.verify import verify
 from hiddenscape.testing.store_suite import store_bytes
@@ -469,6 +470,14 @@ def test_labels_of_another_length_or_order_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"absent.csv: cannot be read"):
         import_points(points, tmp_path / "out", labels=tmp_path / "absent.csv")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_member_can_be_read_again_and_backwards(tmp_path: Path) -> None:
+    x = np.arange(40, dtype=np.float32).reshape(10, 4)
+    np.savez(tmp_path / "x.npz", x=x, f=np.asfortranarray(x))
+    for source in open_file(tmp_path / "x.npz"):
+        for start, stop in ((6, 8), (2, 4), (2, 10), (0, 1), (0, 10)):
+            np.testing.assert_array_equal(source.read(start, stop), x[start:stop])
 
 
 def test_points_are_streamed(tmp_path: Path) -> None:

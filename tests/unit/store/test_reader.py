@@ -139,10 +139,10 @@ def test_arrays_follow_numpy_on_copy_and_dtype(tmp_path: Path) -> None:
     assert np.array(one).flags.writeable
     assert np.array(many).flags.writeable
     assert np.asarray(many, dtype=np.float64).dtype == np.float64
-    assert np.asarray(one, copy=False).base is not None
+    assert np.shares_memory(one.__array__(copy=False), one[:])
     for array, dtype in ((many, None), (one, np.float64)):
         with pytest.raises(ValueError, match="without a copy"):
-            np.asarray(array, dtype=dtype, copy=False)
+            array.__array__(dtype, copy=False)
     np.testing.assert_array_equal(np.mean(many, axis=0), np.mean(np.asarray(many), axis=0))
 
 
@@ -178,6 +178,8 @@ def test_rows_ids_and_labels_are_typed(store: RepresentationSet) -> None:
     assert store.rows["text"][19] == 'row 19, "quoted"\nsecond line'
     assert list(store.rows) == ["row", "id", "label", "group", "text", "status"]
     assert store.run_path == store.path.parent
+    assert not store.labels["label"].flags.writeable
+    assert not store.ids.flags.writeable
 
 
 def test_without_a_row_table_rows_are_numbers(store: RepresentationSet) -> None:
