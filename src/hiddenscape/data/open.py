@@ -124,7 +124,7 @@ def _npz(
     limit: int | None = None,
 ) -> ArrayDataset:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable .npz file of plain arrays ({error})") from error

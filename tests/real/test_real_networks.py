@@ -1,0 +1,174 @@
+"""Networks that nobody here trained: stored activations, published accuracies, known text."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hiddenscape.data.arrays import array_dataset
+from hiddenscape.data.text import text_dataset
+from hiddenscape.extraction import extract
+from hiddenscape.models.batching import token_batch
+from hiddenscape.models.fresh import untrained_twin
+from hiddenscape.models.loading import load_network
+from hiddenscape.models.network import TorchNetwork, wrap_module
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="session")
+def real() -> ModuleType:
+    path = Path(__file__).with_name("networks.py")
+    spec = importlib.util.spec_from_file_location("real_networks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def data(shared: Path) -> Path:
+    return shared / "data"
+
+
+@pytest.fixture(scope="session")
+def llama(real: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> TorchNetwork:
+    pytest.importorskip("transformers")
+    source = data / "llama_tinystories"
+    folder = tmp_path_factory.mktemp("stories260K")
+    real.llama_checkpoint(source / "stories260K.bin", source / "tok512.bin", folder)
+    return load_network(folder)
+
+
+# --- gpt-nano: every activation of its first block was stored by its author -------------------
+
+STORED = {
+    "x": "embed",
+    "ln1": "ln1_out.0",
+    "y": "z.0",
+    "yProj": "attn_out.0",
+    "attnResid": "resid_mid.0",
+    "ln2": "ln2_out.0",
+    "gelu": "mlp_act.0",
+    "mlp": "mlp_out.0",
+    "block0": "resid_post.0",
+    "block1": "resid_post.1",
+    "block2": "resid_post.2",
+    "ln_f": "final_norm",
+    "lm_head": "logits",
+}
+
+
+def test_gpt_nano_agrees_with_stored_activations(real, data):
+    pytest.importorskip("transformers")
+    model, stored = real.gpt_nano(data / "gpt_nano_sort")
+    network = wrap_module(model)
+    rows = list(stored["idx"].astype(np.int32))
+    batch = token_batch(network, rows, [np.zeros(len(r), np.uint8) for r in rows])
+    found = network.trace(batch, list(STORED.values()))
+    for theirs, ours in STORED.items():
+        assert np.abs(found[ours].numpy() - stored[theirs]).max() <= 2e-6, (theirs, ours)
+
+
+# --- TinyStories Llama ------------------------------------------------------------------------
+
+
+def loss(network: TorchNetwork, text: str) -> float:
+    ids = torch.tensor([network.tokenizer(text)["input_ids"]])
+    with torch.inference_mode():
+        logits = network.module(ids).logits[0]
+    return float(F.cross_entropy(logits[:-1], ids[0, 1:]))
+
+
+def test_llama_tokenizer_agrees_with_the_original_encoder(real, data, llama):
+    pieces = real.read_pieces(data / "llama_tinystories" / "tok512.bin")
+    for text in (real.STORY, "Once upon a time", "", "naïve café 日本\n tab\t x", "  two  spaces"):
+        assert llama.tokenizer(text)["input_ids"] == real.encode(pieces, text), text
+
+
+def test_llama_self_check_passes_with_grouped_heads(llama):
+    assert all(check.passed for check in llama.checks)
+    assert llama.withdrawn == {}
+    assert llama.facts["causal"] is True
+
+
+def test_llama_knows_its_stories(real, llama):
+    # 0.41 nats per token is quoted for one such paragraph; uniform is 6.24.
+    assert loss(llama, real.STORY) < 0.6
+    bureaucratic = (
+        "The committee shall submit its annual financial report pursuant to section four of the "
+        "administrative regulations governing interdepartmental expenditure."
+    )
+    assert loss(llama, bureaucratic) > 4.0
+
+
+def test_llama_writes_its_story(llama):
+    ids = llama.tokenizer("Once upon a time")["input_ids"]
+    with torch.inference_mode():
+        for _ in range(58):
+            ids.append(int(llama.module(torch.tensor([ids])).logits[0, -1].argmax()))
+    start = ", there was a little girl named Lily. She loved to play outside in the park. "
+    assert start + "One day, she saw a big, red ball." in llama.tokenizer.decode(ids)
+
+
+def test_llama_logits_site_gives_the_same_loss(real, llama):
+    ids = np.array(llama.tokenizer(real.STORY)["input_ids"], dtype=np.int32)
+    batch = token_batch(
+        llama, [ids, ids[:9]], [np.zeros(len(ids), np.uint8), np.zeros(9, np.uint8)]
+    )
+    logits = llama.trace(batch, "logits")["logits"][0]
+    ours = float(F.cross_entropy(logits[:-1], torch.from_numpy(ids[1:].astype(np.int64))))
+    assert ours == pytest.approx(loss(llama, real.STORY), abs=1e-5)
+
+
+def test_llama_sentences_to_a_store(real, llama, tmp_path):
+    sentences = [s.strip() + "." for s in real.STORY.split(".") if s.strip()]
+    points = extract(llama, text_dataset(sentences), tmp_path, pooling="mean,last")
+    assert len(points) == len(sentences)
+    ids = torch.tensor([llama.tokenizer(sentences[1])["input_ids"]])
+    with torch.inference_mode():
+        states = llama.module(ids, output_hidden_states=True).hidden_states
+    for i, name in enumerate(("embed", "resid_post.0", "resid_post.1")):
+        # The first token is the start token: real, but no content.
+        mean, last = states[i][0, 1:].mean(0).numpy(), states[i][0, -1].numpy()
+        np.testing.assert_allclose(points[f"{name}@mean"][1], mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(points[f"{name}@last"][1], last, rtol=1e-4, atol=1e-5)
+
+
+# --- ResNets and the MLP ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("depth", "accuracy"), [(20, 0.925), (32, 0.915)])
+def test_resnet_accuracy_on_lossless_images(real, data, tmp_path, depth, accuracy):
+    network = real.cifar_resnet(data / "resnet_cifar10", depth)
+    images = np.load(data / "cifar10" / "test_200_images.npy")
+    labels = np.load(data / "cifar10" / "test_200_labels.npy")
+    points = extract(network, array_dataset(real.cifar_input(images), labels=labels), tmp_path)
+    guess = points["module:linear"][:].argmax(1)
+    assert (guess == points.labels["label"]).mean() == accuracy
+    assert points.sites[0].name == "input"
+    assert points.sites[-1].name == "module:linear"
+    assert [s.depth for s in points.sites] == list(range(len(points.sites)))
+
+
+def test_mlp_accuracy_on_the_mnist_test_set(real, data, tmp_path):
+    network = real.mnist_mlp(data / "mlp_mnist")
+    images, labels = real.mnist_test(data / "mnist_test")
+    points = extract(network, array_dataset(images, labels=labels), tmp_path, shard_rows=3000)
+    assert (points["module:11"][:].argmax(1) == labels).mean() == 0.9629
+    np.testing.assert_array_equal(points["input"][:10], images[:10].reshape(10, -1))
+
+
+def test_untrained_twins_guess(real, data, tmp_path):
+    network = untrained_twin(real.mnist_mlp(data / "mlp_mnist"), seed=0)
+    images, labels = real.mnist_test(data / "mnist_test")
+    points = extract(network, array_dataset(images[:2000]), tmp_path, sites="module:11")
+    assert (points["module:11"][:].argmax(1) == labels[:2000]).mean() < 0.3
