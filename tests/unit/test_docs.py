@@ -44,7 +44,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_in_the_pages_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for verb in re.findall(r"(?:^|`)hiddenscape ([a-z]+)", text, flags=re.M):
+    for verb in re.findall(r"(?:\$ |`)hiddenscape ([a-z]+)", text):
         assert verb in VERBS, f"{page.name} shows `hiddenscape {verb}`"
 
 
@@ -54,3 +54,14 @@ def test_run_files_in_the_pages_are_valid(page: Path) -> None:
 
     for block in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
         RunSpec.from_dict(tomllib.loads(block), source=page.name)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_python_in_the_pages_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", _text(name), flags=re.S):
+        exec(compile(block, name, "exec"), names)
+    assert list(tmp_path.glob("runs/*/report.html"))
