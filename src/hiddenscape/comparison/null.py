@@ -140,12 +140,11 @@ def edge_moments(graph: NeighborGraph, *, k: int | None = None) -> EdgeMoments:
     check_k(graph, k)
     n = graph.n
     lists = graph.indices[:, :k].astype(np.int64)
-    own = np.repeat(np.arange(n, dtype=np.int64), k)
-    edges = own * n + lists.ravel()
-    edges.sort()
-    back = lists.ravel() * n + own
-    back.sort()
-    mutual = float(len(edges) + len(back) - len(_distinct(edges, back)))
+    own = np.arange(n, dtype=np.int64)[:, None]
+    # An unordered pair that occurs twice is an edge both ways.
+    pairs = (np.minimum(lists, own) * n + np.maximum(lists, own)).ravel()
+    pairs.sort()
+    mutual = 2.0 * float(np.count_nonzero(pairs[1:] == pairs[:-1]))
     in_degree = np.bincount(lists.ravel(), minlength=n).astype(np.float64)
     total = float(n * k)
     return EdgeMoments(
@@ -330,13 +329,6 @@ def _label_moments(classes: Classes, w: np.ndarray) -> EdgeMoments:
         into=shared,
         chain=shared,
     )
-
-
-def _distinct(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    both = np.concatenate([a, b])
-    both.sort(kind="stable")
-    out: np.ndarray = both[np.concatenate([[True], both[1:] != both[:-1]])]
-    return out
 
 
 def _permutations(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:

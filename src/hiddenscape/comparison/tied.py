@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.arrays import Cloud, cloud, pair_distances
+from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks, cloud, pair_distances
+from hiddenscape.kernels.screen import Screen, make_screen
 from hiddenscape.neighbors.duplicates import Duplicates, find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.ranks import ranks_of
@@ -22,7 +23,7 @@ from hiddenscape.neighbors.ranks import ranks_of
 __all__ = ["Crowd", "Neighborhoods", "mean_ranks", "tied_neighborhoods"]
 
 _PADDING = 8
-_BATCH_ENTRIES = 1 << 21
+_BLOCK_ENTRIES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,10 +126,8 @@ def mean_ranks(
         stop = start + space.targets.shape[1]
         row[:] = (ranks[:, start:stop] * space.weights).sum(axis=1) / space.k
         start = stop
-    for which, rows, members, weights in _crowd_batches(points, spaces):
-        found = ranks_of(points, members, queries=rows)
-        k = np.array([spaces[s].k for s in which])
-        out[which, rows] = (found * weights).sum(axis=1) / k
+    for which, rows, means in _crowd_means(points, spaces):
+        out[which, rows] = means
     return out
 
 
@@ -181,65 +180,91 @@ def _shares(closer: np.ndarray, k: int, n_tied: int) -> np.ndarray:
     return np.where(closer, 1.0, (k - np.count_nonzero(closer)) / n_tied)
 
 
-def _crowd_batches(
+def _crowd_means(
     points: np.ndarray, spaces: Sequence[Neighborhoods]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of crowds, (space, row, members, weights), padded to tables of bounded size.
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Mean ranks of the rows of crowds, as (space, rows, means).
 
-    Members that are identical in this space have one rank: each such group is asked once.
+    So many members that ranking all rows costs less than asking for each: a block of rows is ranked
+    once for all spaces in which it belongs to a crowd.
     """
     if not any(s.crowds for s in spaces):
         return
-    same = find_duplicates(points).representative
-    entries: list[tuple[int, int, np.ndarray, np.ndarray]] = []
-    held = 0
-    for which, space in enumerate(spaces):
-        for crowd in space.crowds:
-            for row, members, weights in _merged(crowd, same):
-                entries.append((which, row, members, weights))
-                held += len(members)
-                if held >= _BATCH_ENTRIES:
-                    yield from _tables(entries)
-                    entries, held = [], 0
-    yield from _tables(entries)
+    data = cloud(points)
+    same = find_duplicates(data.original).representative
+    screen = make_screen(data, np.float64)
+    crowd_of = np.full((len(spaces), data.n), -1)
+    for of, space in zip(crowd_of, spaces, strict=True):
+        for c, crowd in enumerate(space.crowds):
+            of[crowd.rows] = c
+    waiting = np.flatnonzero((crowd_of >= 0).any(axis=0))
+    waiting = waiting[np.lexsort(crowd_of[:, waiting])]
+    for start, stop in blocks(len(waiting), max(1, _BLOCK_ENTRIES // data.n)):
+        rows = waiting[start:stop]
+        ranks = _all_mid_ranks(data, screen, rows, same)
+        for which, space in enumerate(spaces):
+            ids = crowd_of[which, rows]
+            for c in np.unique(ids[ids >= 0]):
+                crowd, lines = space.crowds[c], np.flatnonzero(ids == c)
+                total = ranks[np.ix_(lines, crowd.members)] @ crowd.weights
+                yield which, rows[lines], total / space.k
 
 
-def _merged(crowd: Crowd, same: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    groups = same[crowd.members]
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    first = crowd.members[order[starts]]
-    weight = np.add.reduceat(crowd.weights[order], starts)
-    size = np.diff(starts, append=len(order))
-    second = crowd.members[order[np.where(size > 1, starts + 1, starts)]]
-    for row in crowd.rows:
-        me = np.flatnonzero(crowd.members == row)
-        if not me.size:
-            yield int(row), first, weight
-            continue
-        g = int(np.searchsorted(groups[order[starts]], same[row]))
-        members, weights = first.copy(), weight.copy()
-        weights[g] -= crowd.weights[me[0]]
-        if members[g] == row:
-            members[g] = second[g]
-        if size[g] == 1:
-            members, weights = np.delete(members, g), np.delete(weights, g)
-        yield int(row), members, weights
+def _all_mid_ranks(data: Cloud, screen: Screen, rows: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Mid-ranks of all rows among the neighbours of some; 0 for a row itself. (rows, n)
+
+    Rows are ordered by their scores. Neighbours in that order whose scores differ by less than
+    twice the error of both form a run; the distances in a run are recomputed, and decide.
+    """
+    n = data.n
+    scores = screen.scores(rows)
+    order = np.argsort(scores, axis=1)
+    apart = np.diff(np.take_along_axis(scores, order, axis=1), axis=1)
+    apart = apart > _reach(screen, rows)[:, None]
+    out = np.empty(scores.shape)
+    places = np.broadcast_to(np.arange(1.0, n + 1), scores.shape)
+    np.put_along_axis(out, order, places, axis=1)
+    joined = np.zeros(scores.shape, dtype=bool)
+    joined[:, 1:] = ~apart
+    joined[:, :-1] |= ~apart
+    line, place = np.nonzero(joined)
+    if line.size:
+        column = order[line, place]
+        opens = np.concatenate([[True], (np.diff(line) > 0) | (np.diff(place) > 1)])
+        opens[1:] |= apart[line[1:], place[1:] - 1] & (place[1:] > 0)
+        run = np.cumsum(opens) - 1
+        d = _distances_in_runs(data, rows[line], same[column], run)
+        by = np.lexsort((d, run))
+        tied = np.cumsum(
+            np.concatenate([[True], (np.diff(run[by]) > 0) | (np.diff(d[by]) > 0)])
+        ) - 1  # fmt: skip
+        # Sorting moves entries within their run only, so place number t goes to entry by[t].
+        mean = np.bincount(tied, place + 1.0) / np.bincount(tied)
+        out[line[by], column[by]] = mean[tied]
+    out[np.arange(len(rows)), rows] = 0.0
+    return out
 
 
-def _tables(
-    entries: list[tuple[int, int, np.ndarray, np.ndarray]],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of similar length together, longest first, so that little is padding."""
-    entries.sort(key=lambda e: len(e[2]), reverse=True)
-    start = 0
-    while start < len(entries):
-        width = len(entries[start][2])
-        part = entries[start : start + max(16, _BATCH_ENTRIES // width)]
-        start += len(part)
-        members = np.stack([np.resize(e[2], width) for e in part])
-        weights = np.zeros((len(part), width))
-        for line, entry in zip(weights, part, strict=True):
-            line[: len(entry[3])] = entry[3]
-        which, rows = (np.array([e[c] for e in part]) for c in (0, 1))
-        yield which, rows, members, weights
+def _distances_in_runs(
+    data: Cloud, row: np.ndarray, member: np.ndarray, run: np.ndarray
+) -> np.ndarray:
+    """Distances that order the members of runs; 0 throughout runs of identical rows."""
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    mixed = np.minimum.reduceat(member, first) < np.maximum.reduceat(member, first)
+    asked = np.flatnonzero(mixed[run])
+    pairs, inverse = np.unique(row[asked] * np.int64(data.n) + member[asked], return_inverse=True)
+    out = np.zeros(len(run))
+    out[asked] = pair_distances(data, pairs // data.n, pairs % data.n)[inverse]
+    return out
+
+
+def _reach(screen: Screen, rows: np.ndarray) -> np.ndarray:
+    """Difference of two scores beyond which the recomputed distances are surely in that order.
+
+    Twice the bound of :mod:`hiddenscape.kernels.screen`, with the errors of the recomputed
+    distances, for the worst pair; and twice that again, for the norms are computed ones.
+    """
+    sizes = screen.norms[rows] + screen.norms.max()
+    error = (screen.kappa + 8 * DISTANCE_ERROR) * sizes
+    error += screen.tau + 8 * screen.cloud.d * screen.quantum
+    return np.asarray(4 * error)

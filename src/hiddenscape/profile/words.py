@@ -114,7 +114,7 @@ def _twin(f: ProfileFeatures) -> str:
 def _advice(f: ProfileFeatures) -> Iterator[str]:
     a = f.advice
     if not a.clear:
-        yield "Which site to use: no clear answer. " + _sentences(a.reasons)
+        yield "Which site to use: no clear answer. " + _sentences(f)
         return
     degree = {"clear": "", "weak": " (weak evidence)"}[a.confidence]
     others = (
@@ -122,7 +122,7 @@ def _advice(f: ProfileFeatures) -> Iterator[str]:
         if len(a.sites) == 1
         else f"; as good by this reading: {_run(*a.sites[:: len(a.sites) - 1])}"
     )
-    yield f"Which site to use: {a.site}{degree}{others}. " + _sentences(a.reasons)
+    yield f"Which site to use: {a.site}{degree}{others}. " + _sentences(f)
 
 
 def _labels(r: LabelReading, f: ProfileFeatures) -> Iterator[str]:
@@ -160,5 +160,8 @@ def _run(first: str, last: str) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _sentences(reasons: tuple[str, ...]) -> str:
-    return " ".join(r[:1].upper() + r[1:] + "." for r in reasons)
+def _sentences(f: ProfileFeatures) -> str:
+    """Reasons with capital letter and full stop; the name of a site is left as it is."""
+    return " ".join(
+        (r if r.startswith(f.sites) else r[:1].upper() + r[1:]) + "." for r in f.advice.reasons
+    )

@@ -76,9 +76,9 @@ def test_crowds_give_what_padding_gives(seed: int, k: int) -> None:
     b = rng.integers(0, 4, size=(40, 2)).astype(float)
     want = by_definition(a, b, k)
     with pytest.MonkeyPatch.context() as patch:
-        for padding, batch in ((0, 1 << 21), (0, 50), (60, 1 << 21)):
+        for padding, block in ((0, 1 << 21), (0, 100), (60, 1 << 21)):
             patch.setattr(tied, "_PADDING", padding)
-            patch.setattr(tied, "_BATCH_ENTRIES", batch)
+            patch.setattr(tied, "_BLOCK_ENTRIES", block)
             assert delta(a, b, k) == pytest.approx(want, rel=1e-12)
 
 
