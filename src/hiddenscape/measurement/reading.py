@@ -48,6 +48,7 @@ def read_profile(run: Run, table: Table | None = None) -> ProfileFeatures | None
         null_stderr=twin_stderrs,
         overlap_next=_consecutive(table, names),
         label_overlap=_labels(table, names),
+        scale=_scale(table),
     )
     write_json(run.path / "profile.json", features.to_dict())
     return features
@@ -81,6 +82,11 @@ def _partitions(table: Table, names: list[str]) -> np.ndarray | None:
         if len(repeats) == _PARTITION and len(found) == _PARTITION * len(names):
             return np.array([[found[(i, s)] for s in names] for i in repeats])
     return None
+
+
+def _scale(table: Table) -> str:
+    used = [r.n_used for r in table.select(analysis="two_nn", quantity="dimension") if r.n_used]
+    return f"neighbour ranks (1, 2) among {max(used, default=0)} rows"
 
 
 def _consecutive(table: Table, names: list[str]) -> np.ndarray | None:
