@@ -93,7 +93,10 @@ def _entries(source: Source, name: str, d: PcaMapsData) -> list[str] | None:
 
 
 def _column(source: Source, name: str, d: PcaMapsData) -> dict[str, Any]:
-    c = coloring(name, [t[:_MAX_TEXT] for t in _take(source, name, d)])
+    # What was measured as a label is one, even where its classes are many and called by numbers.
+    labels = source.measured.get("labels") or ()
+    most = len(d.rows) if name in labels else 24
+    c = coloring(name, [t[:_MAX_TEXT] for t in _take(source, name, d)], max_classes=most)
     return {
         "name": name, "kind": c.kind, "codes": c.codes, "classes": c.classes, "counts": c.counts,
     }  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from hiddenscape.plots.curves import SiteCurve, curve
 from hiddenscape.plots.label_overlap import label_overlap_data, label_series
 from hiddenscape.reporting import words
 from hiddenscape.reporting.sections import default_curve
-from hiddenscape.reporting.source import Source
+from hiddenscape.reporting.source import LABELS, Source
 from hiddenscape.table import Row, Table
 
 __all__ = ["csv_link", "facts", "site_table"]
@@ -33,13 +32,17 @@ def facts(source: Source) -> list[tuple[str, str]]:
         i = int(np.nanargmax(c.values))
         found.append(("largest dimension", f"{words.number(c.values[i], c.stderrs[i])}"))
         found.append(("found at", source.axis.names[i]))
-    series = label_series(source.shown)
+    labels = source.of(*LABELS)
+    series = label_series(labels)
     if series:
-        d = label_overlap_data(source.shown, series[0], axis=source.axis)
+        d = label_overlap_data(labels, series[0], axis=source.axis)
         if not d.overlap.empty:
             i = int(np.nanargmax(d.overlap.values))
             found.append(
-                (f"most label overlap ({series[0].label})", words.number(d.overlap.values[i]))
+                (
+                    f"most label overlap ({words.clip(series[0].label)})",
+                    words.number(d.overlap.values[i]),
+                )
             )
             found.append(("found at", source.axis.names[i]))
     return found
@@ -54,24 +57,24 @@ _TABLE = (
 
 
 def site_table(source: Source) -> dict[str, Any]:
-    table, axis = source.shown, source.axis
+    axis = source.axis
     columns: list[tuple[str, SiteCurve]] = []
     for head, analysis, quantity in _TABLE:
         # The norm is called mean or mean_norm.
         names = (quantity, "mean_norm") if analysis == "norms" else (quantity,)
-        c = curve(table.select(analysis=analysis, quantity=names), axis)
+        c = curve(source.of(analysis).select(quantity=names), axis)
         if not c.empty:
             columns.append((head, c))
-    labels = label_series(table)
-    if labels:
-        c = curve(labels[0].rows(table, "overlap"), axis)
-        columns.insert(1, (f"label overlap ({labels[0].label}, k = {labels[0].k})", c))
-    notes = [_site_notes(table, name) for name in axis.names]
+    table = source.of(*LABELS)
+    for s in label_series(table)[:1]:
+        c = curve(s.rows(table, "overlap"), axis)
+        columns.insert(1, (f"label overlap ({words.clip(s.label)}, k = {s.k})", c))
+    notes = _notes(source)
     return {
         "head": ["site", "depth", *(head for head, _ in columns), "notes"],
         "rows": [
             [name, f"{axis.depths[i]:g}",
-             *(_cell(head, c, i) for head, c in columns), notes[i]]
+             *(_cell(head, c, i) for head, c in columns), notes.get(name, "")]
             for i, name in enumerate(axis.names)
         ] if columns else [],
         "note": "Press a line to look at that site everywhere on this page.",
@@ -85,10 +88,13 @@ def _cell(head: str, c: SiteCurve, i: int) -> str:
     return words.number(v, float(c.stderrs[i])) if math.isfinite(v) else "–"
 
 
-def _site_notes(table: Table, site: str) -> str:
-    own: Iterable[Row] = (r for r in table if r.site == site and r.note and not r.site_b)
-    parts = dict.fromkeys(p for r in own for p in r.note.split("; "))
-    return words.listed((p if len(p) < 90 else p[:89] + "…" for p in parts), 3)
+def _notes(source: Source) -> dict[str, str]:
+    """Every remark on a site's own numbers, by site."""
+    found: dict[str, dict[str, None]] = {}
+    for r in source.table:
+        if r.note and not r.site_b and r.pooling == source.axis.pooling:
+            found.setdefault(r.site, {}).update(dict.fromkeys(r.note.split("; ")))
+    return {s: words.listed((words.clip(p, 90) for p in parts), 3) for s, parts in found.items()}
 
 
 def csv_link(table: Table) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from hiddenscape.reporting.source import Source
 from hiddenscape.reporting.warnings import warnings_of
 
 __all__ = ["Built", "build", "plain"]
+
+# Marks that turn the text after them around: a label must not reverse the number beside it.
+_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +92,7 @@ def plain(value: Any) -> Any:
         return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, np.integer):
         return int(value)
-    return value
+    return _OVERRIDES.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _title(source: Source) -> str:

@@ -19,7 +19,7 @@ from hiddenscape.plots.training import training_dynamics_data
 from hiddenscape.reporting import words
 from hiddenscape.reporting.how import how
 from hiddenscape.reporting.missing import missing
-from hiddenscape.reporting.source import Source
+from hiddenscape.reporting.source import DIMENSIONS, LABELS, TRAINED, Source
 
 __all__ = [
     "Figures",
@@ -49,11 +49,11 @@ def _maybe(c: SiteCurve | None) -> dict[str, Any] | None:
 
 
 def dimension(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown
+    table, null = source.of(*DIMENSIONS), source.twin(*DIMENSIONS)
     series = dimension_series(table)
     if not series:
         return missing("dimension", source.run.path)
-    data = [id_profile_data(table, s, null=source.null, axis=source.axis) for s in series]
+    data = [id_profile_data(table, s, null=null, axis=source.axis) for s in series]
     figures["id_profile"] = data[0]
     return {
         "lead": words.dimension_words(data[0]),
@@ -74,9 +74,10 @@ def _series(d: IdProfileData) -> dict[str, Any]:
 
 def default_curve(source: Source) -> SiteCurve | None:
     """The profile that the page opens with, if any dimension was measured."""
-    if not dimension_series(source.shown):
+    table = source.of(*DIMENSIONS)
+    if not dimension_series(table):
         return None
-    return id_profile_data(source.shown, axis=source.axis).curve
+    return id_profile_data(table, axis=source.axis).curve
 
 
 def _marks(source: Source) -> list[dict[str, Any]]:
@@ -95,7 +96,7 @@ def _marks(source: Source) -> list[dict[str, Any]]:
 
 
 def gride(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown
+    table = source.of("gride")
     if not len(table.select(analysis="gride", quantity="dimension")):
         return missing("gride", source.run.path)
     d = gride_scales_data(table, axis=source.axis)
@@ -115,10 +116,11 @@ def _pair(d: MatrixData) -> dict[str, Any]:
 
 
 def overlap(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown.select(analysis="neighborhood_overlap", quantity="overlap")
-    if not sizes(table):
+    table = source.of("neighborhood_overlap")
+    found = sizes(table.select(quantity="overlap"))
+    if not found:
         return missing("neighborhood_overlap", source.run.path)
-    data = [overlap_matrix_data(source.shown, k=k, axis=source.axis) for k in sizes(table)]
+    data = [overlap_matrix_data(table, k=k, axis=source.axis) for k in found]
     figures["overlap_matrix"] = data[0]
     return {
         "lead": words.overlap_words(data[0]),
@@ -135,11 +137,11 @@ def _matrix_caption(d: MatrixData, more: str) -> str:
 
 
 def next_overlap(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown
-    found = sizes(table.select(analysis="neighborhood_overlap", quantity="overlap"))
+    table, null = source.of("neighborhood_overlap"), source.twin("neighborhood_overlap")
+    found = sizes(table.select(quantity="overlap"))
     if not found:
         return missing("neighborhood_overlap", source.run.path)
-    data = [overlap_next_data(table, k=k, null=source.null, axis=source.axis) for k in found]
+    data = [overlap_next_data(table, k=k, null=null, axis=source.axis) for k in found]
     figures["overlap_next"] = data[0]
     return {
         "lead": words.next_words(data[0]),
@@ -153,7 +155,7 @@ def next_overlap(source: Source, figures: Figures) -> dict[str, Any]:
 
 
 def imbalance(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown
+    table = source.of("information_imbalance")
     if not sizes(table.select(analysis="information_imbalance", quantity="imbalance")):
         return missing("information_imbalance", source.run.path)
     d = imbalance_matrix_data(table, axis=source.axis)
@@ -169,11 +171,11 @@ def imbalance(source: Source, figures: Figures) -> dict[str, Any]:
 
 
 def labels(source: Source, figures: Figures) -> dict[str, Any]:
-    table = source.shown
+    table, null = source.of(*LABELS), source.twin(*LABELS)
     series = label_series(table)
     if not series:
         return missing("label_overlap", source.run.path)
-    data = [label_overlap_data(table, s, null=source.null, axis=source.axis) for s in series]
+    data = [label_overlap_data(table, s, null=null, axis=source.axis) for s in series]
     figures["label_overlap"] = data[0]
     return {
         "lead": words.label_words(data[0]),
@@ -195,7 +197,7 @@ def training(source: Source, figures: Figures) -> dict[str, Any] | None:
     if not source.checkpoints:
         return None
     d = training_dynamics_data(
-        source.shown, source.checkpoints, steps=source.steps, axis=source.axis
+        source.of(*TRAINED), source.checkpoints, steps=source.steps, axis=source.axis
     )
     figures["training_dynamics"] = d
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,14 @@ from safetensors import SafetensorError, safe_open
 from hiddenscape.errors import StoreError
 from hiddenscape.plots.sites import SiteAxis, latest, poolings, site_axis
 from hiddenscape.runs import Run, open_run
-from hiddenscape.table import Table
+from hiddenscape.table import Row, Table
 
-__all__ = ["Source", "read_maps", "read_rows", "read_source"]
+__all__ = ["DIMENSIONS", "LABELS", "TRAINED", "Source", "read_maps", "read_rows", "read_source"]
+
+DIMENSIONS = ("two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca")
+LABELS = ("label_overlap", "label_overlap_macro")
+TRAINED = (*DIMENSIONS, *LABELS)
+"""What is followed over training."""
 
 # A label column written by hand may hold a page; the csv module stops at 131,072 characters.
 _FIELD_LIMIT = 1 << 27
@@ -42,6 +47,8 @@ class Source:
         Site key -> coordinates, and the share of variance of both axes.
     null : Table or None
         The untrained twin.
+    parts, null_parts : dict
+        The rows shown, by analysis.
     checkpoints : dict
         Name -> table of a run over training time.
     steps : dict
@@ -61,15 +68,19 @@ class Source:
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     explained: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     null: Table | None = None
-    null_path: Path | None = None
+    parts: Mapping[str, Table] = field(default_factory=dict)
+    null_parts: Mapping[str, Table] = field(default_factory=dict)
     checkpoints: Mapping[str, Table] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
-    @property
-    def shown(self) -> Table:
-        """The rows of the pooling that the page shows."""
-        return self.table.select(pooling=self.axis.pooling)
+    def of(self, *analyses: str) -> Table:
+        """The rows of some analyses, of the pooling that the page shows."""
+        return _joined(self.parts, analyses)
+
+    def twin(self, *analyses: str) -> Table | None:
+        """The same of the untrained twin, if there is one."""
+        return None if self.null is None else _joined(self.null_parts, analyses)
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -93,11 +104,12 @@ def read_source(run: str | Path | Run, null: str | Path | Run | None = None) -> 
     maps, explained = _tolerant(problems, {}, {}, read_maps, run.path / "map" / "pca.safetensors")
     rows = _tolerant(problems, {}, None, read_rows, run.path / "rows.csv")[0]
     checkpoints = run.checkpoints
-    twin_table = None if twin is None else latest(twin.table)[0]
+    twin_table = Table() if twin is None else latest(twin.table)[0]
+    axis = site_axis(table, order=measured.get("sites"))
     return Source(
         run=run,
         table=table,
-        axis=site_axis(table, order=measured.get("sites")),
+        axis=axis,
         info=run.info,
         measured=measured,
         profile=run.profile,
@@ -105,14 +117,29 @@ def read_source(run: str | Path | Run, null: str | Path | Run | None = None) -> 
         rows=rows,
         maps=maps,
         explained=explained,
-        null=twin_table if twin_table is not None and len(twin_table) else None,
-        null_path=None if twin is None else twin.path,
+        null=twin_table if len(twin_table) else None,
+        parts=_by_analysis(table, axis.pooling),
+        null_parts=_by_analysis(twin_table, axis.pooling),
         checkpoints={
-            name: found for name, c in checkpoints.items() if len(found := latest(c.table)[0])
+            name: found
+            for name, c in checkpoints.items()
+            if len(found := latest(_joined(_by_analysis(c.table, axis.pooling), TRAINED))[0])
         },
         steps={name: step for name, c in checkpoints.items() if (step := _step(c)) is not None},
         problems=tuple(problems),
     )
+
+
+def _by_analysis(table: Table, pooling: str) -> dict[str, Table]:
+    found: dict[str, list[Row]] = {}
+    for r in table:
+        if r.pooling == pooling:
+            found.setdefault(r.analysis, []).append(r)
+    return {name: Table(rows) for name, rows in found.items()}
+
+
+def _joined(parts: Mapping[str, Table], analyses: Iterable[str]) -> Table:
+    return Table(r for name in analyses if name in parts for r in parts[name])
 
 
 def _run(run: str | Path | Run) -> Run:

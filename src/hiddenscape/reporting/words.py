@@ -15,7 +15,7 @@ from hiddenscape.plots.matrices import MatrixData, NextData
 from hiddenscape.plots.training import TrainingData
 
 __all__ = [
-    "count", "dimension_caption", "dimension_words", "gride_words", "imbalance_words",
+    "clip", "count", "dimension_caption", "dimension_words", "gride_words", "imbalance_words",
     "label_caption", "label_words", "listed", "next_words", "number", "overlap_words",
     "training_words",
 ]  # fmt: skip
@@ -51,6 +51,17 @@ def count(n: int | None) -> str:
     '20,000'
     """
     return "an unknown number of" if n is None else f"{n:,}"
+
+
+def clip(text: str, limit: int = 60) -> str:
+    """A name short enough for a sentence.
+
+    Examples
+    --------
+    >>> clip("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def listed(items: Iterable[str], limit: int = 5) -> str:
@@ -222,7 +233,7 @@ def label_words(data: LabelOverlapData) -> str:
     i = _best(c)
     chance = data.chance.values[i]
     said = (
-        f"Neighbours share “{data.series.label}” most often at {data.axis.names[i]}: "
+        f"Neighbours share “{clip(data.series.label)}” most often at {data.axis.names[i]}: "
         f"{number(c.values[i], c.stderrs[i])}"
     )
     said += f", where chance gives {number(chance)}." if _ok(chance) else "."

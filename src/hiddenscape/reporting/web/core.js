@@ -230,7 +230,7 @@ const csv = (head, rows) => [head, ...rows].map((r) => r.map(cell).join(",")).jo
 // Controls.
 function choice(title, options, now, f) {
   const groups = [...new Set(options.map((o) => o.group || ""))];
-  const one = (o) => el("option", { value: o.value, selected: o.value === now }, o.label);
+  const one = (o) => el("option", { value: o.value, selected: o.value === now }, cut(o.label, 60));
   const list = el("select", { on: { change: (e) => f(e.target.value) } },
     groups.map((g) => (g ? el("optgroup", { label: g }, options.filter((o) => (o.group || "") === g).map(one)) : options.filter((o) => !o.group).map(one))));
   return el("label", { class: "control" }, title, list);
