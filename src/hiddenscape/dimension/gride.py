@@ -186,6 +186,8 @@ def gride_scan(
     top = graph.k if max_rank is None else min(max_rank, graph.k)
     if duplicates == "unique" and graph.distinct is not None:
         top = min(top, graph.distinct.k)
+    if graph.n_distinct < 3:
+        top = 2  # one NaN says it all
     curve = []
     n1 = 1
     while n1 == 1 or 2 * n1 <= top:
