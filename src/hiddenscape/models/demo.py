@@ -32,7 +32,7 @@ def demo_training() -> dict[str, Any]:
     Examples
     --------
     >>> sorted(demo_training())[:3]
-    ['batch', 'checkpoints', 'command']
+    ['adam_lr', 'batch', 'checkpoints']
     """
     record: dict[str, Any] = json.loads((_assets() / "training.json").read_text(encoding="utf-8"))
     return record

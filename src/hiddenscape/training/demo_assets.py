@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hiddenscape.errors import InputError
@@ -36,7 +36,7 @@ def export_assets(spec: TrainSpec, run: Path, assets: Path) -> list[Path]:
     written = []
     for step in steps:
         name = f"step-{step:06d}.safetensors"
-        save_file(_narrow(load_file(run / name)), assets / name)
+        (assets / name).write_bytes(save(_narrow(load_file(run / name))))
         written.append(assets / name)
     curve = json.loads((run / "curve.json").read_text(encoding="utf-8"))
     record = asdict(spec)

@@ -51,7 +51,7 @@ class TrainSpec:
     adam_lr: float = 0.003
     weight_decay: float = 0.02
     warmup: int = 100
-    cooldown: float = 0.3
+    cooldown: float = 0.5
     clip: float = 1.0
     seed: int = 1
     threads: int = 1
