@@ -90,7 +90,7 @@ def _twin(source: Source) -> Iterable[str]:
         if len(source.table):
             yield (
                 "There is no untrained twin, so nothing here shows what training did. With the "
-                "network at hand, `hiddenscape run` makes one."
+                "network at hand, “hiddenscape run” makes one."
             )
         return
     own, twin = (_n_used(t) for t in (source.table, source.null))

@@ -17,7 +17,7 @@ function curvePlot(spec) {
     const mid = s.between ? at.slice(0, -1).map((v, i) => (v + at[i + 1]) / 2) : at;
     if (s.range && s.range.length) {
       const half = SITES.length > 1 ? (right - left) / (2 * SITES.length) : 20, a = Math.max(left, at[s.range[0]] - half * 0.7), b = Math.min(right, at[s.range[s.range.length - 1]] + half * 0.7);
-      svg.append(mark("rect", { x: a, width: b - a, y: top, height: foot - top, class: "range" }), mark("text", { x: a + 6, y: foot - 8, class: "rangetext" }, "plateau"));
+      svg.append(mark("rect", { x: a, width: b - a, y: top, height: foot - top, class: "range" }), mark("text", { x: a + 6, y: top + 15, class: "rangetext" }, "plateau"));
     }
     for (const l of s.level || []) if (known(l.value)) svg.append(mark("line", { x1: left, x2: right, y1: y(l.value), y2: y(l.value), class: l.kind }));
     for (const c of s.curves) {
