@@ -22,7 +22,7 @@ from hiddenscape.models.sites import Place
 from hiddenscape.store.manifest import Manifest, site_entry, versions
 from hiddenscape.store.rows import row_ids_hash
 
-__all__ = ["ExtractionPlan", "build_plan"]
+__all__ = ["ExtractionPlan", "build_plan", "check_space", "probe_rows"]
 
 _SHARD_BYTES = 128 * 2**20
 _SHARD_ROWS = 4096
@@ -101,7 +101,7 @@ def build_plan(
     """Probe the shapes on one row and lay out the store."""
     if store_dtype not in STORE_DTYPES:
         raise InputError(f"store_dtype {store_dtype!r} is not one of {', '.join(STORE_DTYPES)}")
-    probe = _probe_rows(rows, 1)
+    probe = probe_rows(rows, 1)
     shapes = {k: int(v.shape[1]) for k, v in network.pooled(rows.batch(probe), requests).items()}
     entries = [
         site_entry(
@@ -168,7 +168,8 @@ def check_space(plan: ExtractionPlan, still: int) -> None:
         )
 
 
-def _probe_rows(rows: Rows, count: int) -> np.ndarray:
+def probe_rows(rows: Rows, count: int) -> np.ndarray:
+    """The first rows that have something in them, at most ``count``."""
     ready = np.flatnonzero((rows.n_tokens != 0) & (rows.status != 2))[:count]
     if not len(ready):
         raise InputError("every row is empty or was skipped; there is nothing to extract")
@@ -232,6 +233,7 @@ def _recorded(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
             for c in network.checks
         ],
         "withdrawn": dict(network.withdrawn),
+        "causal": network.facts.get("causal"),
     }
 
 

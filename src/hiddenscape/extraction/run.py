@@ -16,10 +16,12 @@ from torch import nn
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.errors import InputError, NetworkError
 from hiddenscape.extraction.inputs import Rows, prepare
-from hiddenscape.extraction.plan import ExtractionPlan, _probe_rows, build_plan, check_space
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.extraction.plan import ExtractionPlan, build_plan, check_space, probe_rows
+from hiddenscape.models.batching import probe_batch
+from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
 from hiddenscape.models.pooling import parse_poolings
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.sites import Place
 from hiddenscape.store.rows import write_rows
 from hiddenscape.store.writer import STATUS, StoreWriter
 
@@ -168,7 +170,7 @@ def extract(
     """
     wrapped = wrap_module(network) if isinstance(network, nn.Module) else network
     if device is not None:
-        wrapped.module.to(device)
+        move_to(wrapped.module, device)
     wrapped.module.eval()
     rows = prepare(
         wrapped,
@@ -199,15 +201,16 @@ def extract(
 
 def _examined(network: TorchNetwork, rows: Rows) -> TorchNetwork:
     """The network after its self-check; what is not known yet is found on the first rows."""
-    probe = rows.batch(_probe_rows(rows, 2))
     if not network.checks:
-        network = self_check(network, probe)
-    return network.resolved(probe)
+        batch = probe_batch(network) if network.map is not None else None
+        network = self_check(network, batch or rows.batch(probe_rows(rows, 2)))
+    return network.resolved(rows.batch(probe_rows(rows, 2)))
 
 
-def _requests(network: TorchNetwork, sites: str | Sequence[str], poolings: Sequence[str]) -> list:  # type: ignore[type-arg]
-    places = network.select(sites)
-    return [(place, how) for place in places for how in poolings]
+def _requests(
+    network: TorchNetwork, sites: str | Sequence[str], poolings: Sequence[str]
+) -> list[tuple[Place, str]]:
+    return [(place, how) for place in network.select(sites) for how in poolings]
 
 
 def _fill(

@@ -12,7 +12,14 @@ from hiddenscape.errors import InputError, MissingDependency
 from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.pooling import Masks
 
-__all__ = ["array_batch", "image_batch", "start_tokens", "token_batch", "vocabulary"]
+__all__ = [
+    "array_batch",
+    "image_batch",
+    "probe_batch",
+    "start_tokens",
+    "token_batch",
+    "vocabulary",
+]
 
 
 def vocabulary(network: TorchNetwork) -> int | None:
@@ -97,3 +104,30 @@ def _pixels(network: TorchNetwork, tensor: torch.Tensor) -> Batch:
     if family.kind == "pixels":
         return Batch(kwargs={"pixel_values": tensor}, masks=masks)
     return Batch(args=(tensor,), masks=masks)
+
+
+_PROBE_LENGTHS = (7, 4)
+
+
+def probe_batch(network: TorchNetwork) -> Batch | None:
+    """Two short, different rows, made from the config; None if it does not say enough."""
+    rng = np.random.default_rng([0, 20])
+    config = getattr(network.module, "config", None)
+    if network.kind == "tokens":
+        size = vocabulary(network)
+        if size is None:
+            return None
+        lengths = [min(n, network.max_length or n) for n in _PROBE_LENGTHS]
+        avoid = set(getattr(network.tokenizer, "all_special_ids", ()) or ())
+        avoid |= {getattr(config, k, None) for k in ("pad_token_id", "mask_token_id")}
+        allowed = np.array([i for i in range(min(size, 5000)) if i not in avoid] or [0])
+        rows = [rng.choice(allowed, n).astype(np.int32) for n in lengths]
+        flags = [np.zeros(n, np.uint8) for n in lengths]
+        pairs = [start_tokens(network, r, f) for r, f in zip(rows, flags, strict=True)]
+        return token_batch(network, [p[0] for p in pairs], [p[1] for p in pairs])
+    size = getattr(config, "image_size", None)
+    channels = getattr(config, "num_channels", None)
+    if size is None or channels is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return array_batch(network, rng.normal(size=(2, channels, height, width)))

@@ -11,16 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
 from hiddenscape.errors import InputError, MissingDependency, NetworkError
-from hiddenscape.models.batching import array_batch, start_tokens, token_batch, vocabulary
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.batching import probe_batch
+from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
 from hiddenscape.models.selfcheck import self_check
 
-__all__ = ["DTYPES", "TASKS", "load_network", "probe_batch"]
+__all__ = ["DTYPES", "TASKS", "load_network"]
 
 TASKS: Mapping[str, str] = {
     "causal": "AutoModelForCausalLM",
@@ -30,8 +29,6 @@ TASKS: Mapping[str, str] = {
 }
 """Task to the Auto class that loads it; without a task, the class that the config names."""
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-
-_PROBE_LENGTHS = (7, 4)
 
 
 def load_network(
@@ -63,8 +60,8 @@ def load_network(
     device : str
         Where to put it.
     attn : str
-        Attention implementation (``sdpa``, ``eager``); falls back to ``eager``, recorded, where
-        the class knows no other.
+        Attention implementation (``sdpa``, ``eager``, ...). Where the class knows no ``sdpa``,
+        ``eager`` is taken instead and recorded; any other that cannot be had is an error.
     untrained : bool
         Same config, fresh random weights drawn with ``seed``; weight files are not read.
     seed : int
@@ -113,7 +110,7 @@ def load_network(
         if isinstance(error, NetworkError | InputError | MissingDependency):
             raise
         raise NetworkError(_reason(where, error)) from error
-    module = module.to(device).eval().requires_grad_(False)
+    module = move_to(module, device).eval().requires_grad_(False)
     title = name or (Path(where).name if local else where)
     facts = {
         "id": title,
@@ -204,7 +201,7 @@ def _trained(
     factory: Any, where: str, config: Any, dtype: str, attn: str, options: Any, seed: int
 ) -> tuple[Any, str]:
     last: Exception | None = None
-    for implementation in dict.fromkeys((attn, "eager")):
+    for implementation in _attempts(attn):
         try:
             module, info = factory.from_pretrained(
                 where,
@@ -216,7 +213,7 @@ def _trained(
                 **options,
             )
         except (ValueError, ImportError) as error:
-            if implementation == "eager" or not _about_attention(error):
+            if attn != "sdpa" or implementation == "eager" or not _about_attention(error):
                 raise
             last = error
             continue
@@ -232,7 +229,7 @@ def _fresh(
     build = getattr(factory, "from_config", None) or factory._from_config
     extra = {"trust_remote_code": True} if options["trust_remote_code"] else {}
     with torch.random.fork_rng(devices=[]):
-        for implementation in dict.fromkeys((attn, "eager")):
+        for implementation in _attempts(attn):
             torch.manual_seed(seed)
             try:
                 # Drawn in float32, then cast: the same seed gives the same weights in any dtype.
@@ -243,11 +240,15 @@ def _fresh(
                     **extra,
                 )
             except (ValueError, ImportError) as error:
-                if implementation == "eager" or not _about_attention(error):
+                if attn != "sdpa" or implementation == "eager" or not _about_attention(error):
                     raise
                 continue
             return module.to(kind or torch.float32), _implementation(module)
     raise NetworkError(f"{where}: cannot be built from its config")
+
+
+def _attempts(attn: str) -> tuple[str, ...]:
+    return ("sdpa", "eager") if attn == "sdpa" else (attn,)
 
 
 def _about_attention(error: Exception) -> bool:
@@ -328,30 +329,6 @@ def _length(network: TorchNetwork) -> int | None:
     limits = [network.max_length, getattr(network.tokenizer, "model_max_length", None)]
     known = [int(v) for v in limits if v is not None and v < _ABSURD]
     return min(known) if known else None
-
-
-def probe_batch(network: TorchNetwork) -> Batch | None:
-    """Two short, different rows, made from the config; None if it does not say enough."""
-    rng = np.random.default_rng([0, 20])
-    config = getattr(network.module, "config", None)
-    if network.kind == "tokens":
-        size = vocabulary(network)
-        if size is None:
-            return None
-        lengths = [min(n, network.max_length or n) for n in _PROBE_LENGTHS]
-        avoid = set(getattr(network.tokenizer, "all_special_ids", ()) or ())
-        avoid |= {getattr(config, k, None) for k in ("pad_token_id", "mask_token_id")}
-        allowed = np.array([i for i in range(min(size, 5000)) if i not in avoid] or [0])
-        rows = [rng.choice(allowed, n).astype(np.int32) for n in lengths]
-        flags = [np.zeros(n, np.uint8) for n in lengths]
-        pairs = [start_tokens(network, r, f) for r, f in zip(rows, flags, strict=True)]
-        return token_batch(network, [p[0] for p in pairs], [p[1] for p in pairs])
-    size = getattr(config, "image_size", None)
-    channels = getattr(config, "num_channels", None)
-    if size is None or channels is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    return array_batch(network, rng.normal(size=(2, channels, height, width)))
 
 
 def _checked(network: TorchNetwork) -> TorchNetwork:

@@ -17,9 +17,10 @@ from hiddenscape.models.families import FamilyMap, find_map
 from hiddenscape.models.hooks import module_at, read_places, record_events
 from hiddenscape.models.pooling import Masks, pool
 from hiddenscape.models.sites import Place, expand, parse_module_site
+from hiddenscape.models.structure import INPUT, longest_row, user_places
 from hiddenscape.types import Site
 
-__all__ = ["Batch", "Check", "Network", "TorchNetwork", "wrap_module"]
+__all__ = ["Batch", "Check", "Network", "TorchNetwork", "move_to", "wrap_module"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -320,6 +321,27 @@ def _is_stream(name: str) -> bool:
     return name in ("embed", "final_norm") or name.startswith(("resid_pre.", "resid_post."))
 
 
+def move_to(module: nn.Module, device: str) -> nn.Module:
+    """Move ``module`` to a device.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here.
+    """
+    try:
+        target = torch.device(device)
+        return module.to(target)
+    except (RuntimeError, AssertionError) as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise NetworkError(
+                f"device {device!r} has not enough memory for the network; use a smaller dtype, "
+                "or 'cpu'"
+            ) from error
+        text = " ".join(str(error).split())[:160]
+        raise InputError(f"device {device!r} cannot be used ({text}); use 'cpu'") from error
+
+
 def wrap_module(
     module: nn.Module,
     sites: Mapping[str, str] | Sequence[str] | None = None,
@@ -377,7 +399,7 @@ def wrap_module(
     if found is not None:
         places = dict(found.places)
         if found.family.kind != "tokens":
-            places = {"input": _INPUT, **places}
+            places = {"input": INPUT, **places}
         network = TorchNetwork(
             module=module,
             name=title,
@@ -386,82 +408,12 @@ def wrap_module(
             map=found,
             aliases=found.aliases,
             withdrawn=found.withdrawn,
-            max_length=_max_length(found, module),
+            max_length=longest_row(found, module),
             facts=about,
         )
     else:
-        places = {"input": _INPUT, **_user_places(module, sites)}
+        places = {"input": INPUT, **user_places(module, sites)}
         network = TorchNetwork(module=module, name=title, places=places, facts=about)
     if example is not None:
         network = network.resolved(Batch(args=(example,)))
     return network
-
-
-_INPUT = Place(name="input", path="", io="input", depth=0.0)
-_PASS_THROUGH = (
-    nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-    nn.AlphaDropout, nn.FeatureAlphaDropout,
-)  # fmt: skip
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-
-
-def _user_places(
-    module: nn.Module, sites: Mapping[str, str] | Sequence[str] | None
-) -> dict[str, Place]:
-    if sites is None:
-        return {
-            f"module:{path}": Place(name=f"module:{path}", path=path) for path in _structure(module)
-        }
-    if isinstance(sites, str):
-        sites = [sites]
-    if not isinstance(sites, Mapping):
-        sites = {_module_name(path): path for path in sites}
-    places: dict[str, Place] = {}
-    for title, path in sites.items():
-        place = parse_module_site(_module_name(path))
-        if place is None:
-            raise SiteError(
-                f"site {title!r}: {path!r} is no module path; expected PATH, PATH:in or PATH:out.K"
-            )
-        module_at(module, place.path)
-        if title == "all" or "," in title or "@" in title or "*" in title:
-            raise SiteError(
-                f"{title!r} cannot be the name of a site (no '@', ',' or '*', not 'all')"
-            )
-        places[title] = replace(place, name=title)
-    return places
-
-
-def _module_name(path: str) -> str:
-    return path if path.startswith("module:") else f"module:{path}"
-
-
-def _structure(module: nn.Module, prefix: str = "") -> list[str]:
-    """Paths of children, containers replaced by theirs, in order of registration."""
-    children = list(module.named_children())
-    if not prefix and len(children) == 1 and next(children[0][1].children(), None) is not None:
-        name, child = children[0]
-        inner = _structure(child, f"{name}.")
-        if len(inner) > 1:
-            return inner
-    paths: list[str] = []
-    for name, child in children:
-        path = f"{prefix}{name}"
-        if isinstance(child, _CONTAINERS):
-            paths += _structure(child, f"{path}.")
-        elif not isinstance(child, _PASS_THROUGH):
-            paths.append(path)
-    return paths
-
-
-def _max_length(found: FamilyMap, module: nn.Module) -> int | None:
-    config = getattr(module, "config", None)
-    if found.family.kind != "tokens" or config is None:
-        return None
-    if found.family.max_length is not None:
-        return found.family.max_length(config)
-    for field_name in ("max_position_embeddings", "n_positions"):
-        value = getattr(config, field_name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None

@@ -7,8 +7,8 @@ what is compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,27 +18,16 @@ from hiddenscape.models.hooks import module_at, read_places, unwrap
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.pooling import Masks
 from hiddenscape.models.sites import Place
+from hiddenscape.models.streamchecks import (
+    Findings,
+    check_head,
+    check_shapes,
+    check_sums,
+    gap_of,
+    loose,
+)
 
 __all__ = ["self_check"]
-
-_SUM_FACTOR = 8.0
-_BATCH_FACTOR = 256.0
-_BATCH_LIMIT = 0.1
-
-
-@dataclass(slots=True, eq=False)
-class _Findings:
-    """What the checks found; collected here, applied once at the end."""
-
-    checks: list[Check] = field(default_factory=list)
-    withdrawn: dict[str, str] = field(default_factory=dict)
-    lost_aliases: set[str] = field(default_factory=set)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, check: Check, names: Sequence[str] = ()) -> None:
-        self.checks.append(check)
-        if not check.passed:
-            self.withdrawn |= dict.fromkeys(names, str(check))
 
 
 def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
@@ -66,14 +55,14 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
         point of such a network means anything.
     """
     network = network.resolved(batch)
-    found = _Findings()
+    found = Findings()
     values = _check_determinism(network, batch, found)
     if _rows(batch) > 1:
         _check_rows(network, batch, values, found)
     if network.map is not None:
-        _check_shapes(network, values, found)
-        _check_sums(network, values, found)
-        _check_head(network, batch, values, found)
+        check_shapes(network, values, found)
+        check_sums(network, values, found)
+        check_head(network, batch, values, found)
         if network.kind == "tokens":
             _check_padding(network, batch, values, found)
         _check_aliases(network, batch, values, found)
@@ -81,7 +70,7 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     return _apply(network, found)
 
 
-def _apply(network: TorchNetwork, found: _Findings) -> TorchNetwork:
+def _apply(network: TorchNetwork, found: Findings) -> TorchNetwork:
     withdrawn = {**network.withdrawn, **found.withdrawn}
     padding = next((c for c in found.checks if c.name == "padding"), None)
     return replace(
@@ -135,26 +124,8 @@ def _read(network: TorchNetwork, batch: Batch) -> dict[str, torch.Tensor]:
     return found
 
 
-def _loose(network: TorchNetwork, values: torch.Tensor) -> float:
-    """What another batch shape may change: kernels and their order of summation differ."""
-    eps = torch.finfo(network.dtype).eps
-    scale = float(values.abs().max()) if values.numel() else 0.0
-    return scale * min(_BATCH_LIMIT, _BATCH_FACTOR * eps)
-
-
-def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Largest absolute difference; infinity where shapes or NaN disagree."""
-    if a.shape != b.shape:
-        return float("inf")
-    if not a.numel():
-        return 0.0
-    wide = (a.double() - b.double()).abs()
-    gap = float(wide.masked_fill(torch.isnan(a) & torch.isnan(b), 0.0).max())
-    return float("inf") if gap != gap else gap
-
-
 def _check_determinism(
-    network: TorchNetwork, batch: Batch, found: _Findings
+    network: TorchNetwork, batch: Batch, found: Findings
 ) -> dict[str, torch.Tensor]:
     training = [path for path, m in network.module.named_modules() if m.training]
     if training:
@@ -167,8 +138,8 @@ def _check_determinism(
         if not torch.equal(value.nan_to_num(), second[name].nan_to_num()):
             raise NetworkError(
                 f"network {network.name!r}: two passes over the same input differ at site "
-                f"{name!r} (by {_gap(value, second[name]):.3g}); it draws random numbers or keeps "
-                "a state, so its points cannot be reproduced"
+                f"{name!r} (by {gap_of(value, second[name]):.3g}); it draws random numbers or "
+                "keeps a state, so its points cannot be reproduced"
             )
     found.add(Check(name="determinism", passed=True))
     found.add(Check(name="fire count", passed=True))
@@ -176,7 +147,7 @@ def _check_determinism(
 
 
 def _check_rows(
-    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
     """Changing row 2 leaves row 1."""
     changed = _take(batch, 0, _rows(batch))
@@ -191,9 +162,9 @@ def _check_rows(
     worst = Check(name="row independence", passed=True)
     count = _rows(batch)
     for name, value in values.items():
-        limit = _loose(network, value)
+        limit = loose(network, value)
         same = len(value) == count and len(other[name]) == count
-        gap = _gap(value[0], other[name][0]) if same else float("inf")
+        gap = gap_of(value[0], other[name][0]) if same else float("inf")
         if gap > limit:
             check = Check(
                 name="row independence",
@@ -219,149 +190,8 @@ def _change_rows(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x[:1], rest])
 
 
-def _check_shapes(
-    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: _Findings
-) -> None:
-    streams = [n for n in values if n == "embed" or n.startswith(("resid_", "final_norm"))]
-    for name in streams:
-        if values[name].ndim != 3:
-            check = Check(
-                name="shape",
-                passed=False,
-                size=float(values[name].ndim),
-                limit=3.0,
-                where=name,
-                consequence=f"expected (rows, tokens, units), got {tuple(values[name].shape)}",
-            )
-            found.add(check, [name])
-
-
-def _check_sums(
-    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: _Findings
-) -> None:
-    """resid_post = resid_pre + attn_out + mlp_out; in post-norm blocks two sums, each normed."""
-    assert network.map is not None
-    family = network.map.family
-    worst: dict[str, Check] = {}
-    for b in range(network.map.n_blocks):
-        parts = {s: values.get(f"{s}.{b}") for s in _SUM_SITES}
-        if any(x is None for x in (parts["resid_pre"], parts["resid_post"])):
-            continue
-        if family.norm_first:
-            _sum_pre_norm(network, b, parts, worst)
-        else:
-            _sum_post_norm(network, b, parts, worst)
-    # One wrong term leaves the others undecided: all three go.
-    stems = ("attn_out", "mlp_out", "resid_mid")
-    names = [f"{stem}.{b}" for stem in stems for b in range(network.map.n_blocks)]
-    for check in worst.values():
-        found.add(check, names)
-
-
-_SUM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
-
-
-def _sum_check(
-    network: TorchNetwork,
-    total: torch.Tensor,
-    parts: Sequence[torch.Tensor],
-    stems: Sequence[str],
-    block: int,
-    worst: dict[str, Check],
-) -> None:
-    if any(p.shape != total.shape for p in parts):
-        size, limit = float("inf"), 0.0
-    else:
-        eps = torch.finfo(network.dtype).eps
-        bound = _SUM_FACTOR * eps * torch.stack([p.double().abs() for p in (*parts, total)]).sum(0)
-        if len(parts) == 1:  # after a norm: its sums make the error as large as the largest entry
-            bound = bound.clamp(min=float(bound.max()))
-        gap = (total.double() - sum(p.double() for p in parts)).abs()
-        at = int((gap - bound).argmax())
-        size, limit = float(gap.flatten()[at]), float(torch.as_tensor(bound).flatten()[at])
-    for stem in stems:
-        if stem not in worst or size - limit > worst[stem].size - worst[stem].limit:
-            worst[stem] = Check(
-                name=f"residual sum ({stem})",
-                passed=size <= limit,
-                size=size,
-                limit=limit,
-                where=f"block {block}",
-                consequence="what is read there is not what the block adds to the stream",
-            )
-
-
-def _sum_pre_norm(
-    network: TorchNetwork,
-    block: int,
-    parts: Mapping[str, torch.Tensor | None],
-    worst: dict[str, Check],
-) -> None:
-    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
-    if attn is None or mlp is None or pre is None or post is None:
-        return
-    _sum_check(network, post, (pre, attn, mlp), ("attn_out", "mlp_out"), block, worst)
-    if mid is not None:
-        _sum_check(network, mid, (pre, attn), ("resid_mid",), block, worst)
-
-
-def _sum_post_norm(
-    network: TorchNetwork,
-    block: int,
-    parts: Mapping[str, torch.Tensor | None],
-    worst: dict[str, Check],
-) -> None:
-    """norm(resid_pre + attn_out) = resid_mid and norm(resid_mid + mlp_out) = resid_post."""
-    assert network.map is not None
-    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
-    if attn is None or mlp is None or pre is None or post is None or mid is None:
-        return
-    base = f"{network.map.blocks}.{block}."
-    first = network.map.family.reads["resid_mid"][0]
-    second = first.split(".", 1)[1]
-    with torch.inference_mode():
-        mid_again = module_at(network.module, base + first)(pre + attn)
-        post_again = module_at(network.module, base + second)(mid + mlp)
-    _sum_check(network, mid, (mid_again,), ("attn_out", "resid_mid"), block, worst)
-    _sum_check(network, post, (post_again,), ("mlp_out", "resid_mid"), block, worst)
-
-
-def _check_head(
-    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
-) -> None:
-    """head(final_norm(resid_post.L-1)) = logits."""
-    assert network.map is not None
-    plan, root = network.map, network.module
-    last = values.get(f"resid_post.{plan.n_blocks - 1}")
-    if plan.head is None or last is None or "logits" not in values:
-        return
-    with torch.inference_mode():
-        state = last if plan.final_norm is None else module_at(root, plan.final_norm)(last)
-        if plan.family.head_position is not None:
-            state = state[:, plan.family.head_position]
-        again = unwrap(module_at(root, plan.head)(state))
-    given = network.forward(batch)
-    logits = getattr(given, "logits", given)
-    limit = _loose(network, values["logits"])
-    pairs: list[Any] = [(again, values["logits"])]
-    if isinstance(logits, torch.Tensor):
-        pairs.append((again, logits))
-    size = max(_gap(a, b) for a, b in pairs)
-    found.add(
-        Check(
-            name="logits",
-            passed=size <= limit,
-            size=size,
-            limit=limit,
-            where=plan.head,
-            consequence="the head does not read the final norm of the last stream",
-        ),
-        ["logits"],
-    )
-
-
 def _check_padding(
-    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
     """A row alone equals the row inside a padded batch, on its real tokens."""
     real = batch.masks.real
@@ -371,7 +201,7 @@ def _check_padding(
     width = int(real[row].sum())
     alone = _read(network, _take(batch, row, row + 1, width))
     pairs = [
-        (_gap(x[0], values[name][row, :width]), _loose(network, values[name][row, :width]), name)
+        (gap_of(x[0], values[name][row, :width]), loose(network, values[name][row, :width]), name)
         for name, x in alone.items()
         if x.ndim > 2 and values[name].ndim > 2
     ]
@@ -389,7 +219,7 @@ def _check_padding(
 
 
 def _check_aliases(
-    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
     """Each ``hf.i`` equals the hooked site."""
     assert network.map is not None
@@ -411,7 +241,7 @@ def _check_aliases(
         found.lost_aliases |= set(wanted)
         return
     pairs = [
-        (_gap(states[int(a.split(".")[1])], values[n]), _loose(network, values[n]), a)
+        (gap_of(states[int(a.split(".")[1])], values[n]), loose(network, values[n]), a)
         for a, n in wanted.items()
         if n in values
     ]
@@ -441,7 +271,7 @@ def _hidden_states(network: TorchNetwork, batch: Batch) -> tuple[torch.Tensor, .
 
 
 def _check_causality(
-    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: _Findings
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
     """A random vector added to the last position of the stream leaves earlier positions."""
     assert network.map is not None
@@ -455,7 +285,7 @@ def _check_causality(
         return
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(embed.shape[2], generator=generator, dtype=torch.float64)
-    noise = (noise * float(embed.double().std() + 1.0)).to(embed.dtype).to(embed.device)
+    noise = (noise * float(embed.cpu().double().std() + 1.0)).to(embed.dtype).to(embed.device)
     block = module_at(network.module, f"{plan.blocks}.0")
 
     def push(_m: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -473,8 +303,8 @@ def _check_causality(
     finally:
         handle.remove()
     before, after = values[name][0, : width - 1], pushed[name][0, : width - 1]
-    size, limit = _gap(before, after), _loose(network, values[name][0])
-    moved = _gap(values[name][0, width - 1], pushed[name][0, width - 1])
+    size, limit = gap_of(before, after), loose(network, values[name][0])
+    moved = gap_of(values[name][0, width - 1], pushed[name][0, width - 1])
     if moved <= limit:
         size = float("inf")
     causal = size <= limit

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from hiddenscape.errors import InputError, SiteError
+from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.families import find_map
-from hiddenscape.models.loading import probe_batch
 from hiddenscape.models.network import TorchNetwork, wrap_module
 from hiddenscape.models.selfcheck import self_check
 
@@ -225,3 +225,15 @@ def test_a_wrong_final_norm_loses_the_logits(tiny_model):
     assert "logits" in network.withdrawn
     with pytest.raises(SiteError, match="does not read the final norm"):
         network.select("logits")
+
+
+def test_a_head_that_wants_more_than_the_stream_is_not_offered():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        vocab_size=20,
+    )  # fmt: skip
+    network = checked(transformers.BertForPreTraining(config).eval())
+    with pytest.raises(SiteError, match=r"'logits' is not offered.*cannot be called"):
+        network.select("logits")
+    assert network.select("resid_post.0")

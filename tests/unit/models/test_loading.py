@@ -114,3 +114,16 @@ def test_transformers_is_an_extra(checkpoint, monkeypatch):
 def test_the_class_named_in_the_config_is_used(checkpoint):
     config = json.loads((checkpoint("bert") / "config.json").read_text())
     assert type(load_network(checkpoint("bert")).module).__name__ == config["architectures"][0]
+
+
+def test_a_device_that_is_not_here(checkpoint):
+    with pytest.raises(InputError, match=r"device 'warp' cannot be used .*; use 'cpu'"):
+        load_network(checkpoint("gpt2"), device="warp")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device 'cuda' cannot be used"):
+            load_network(checkpoint("gpt2"), device="cuda")
+
+
+def test_an_attention_that_cannot_be_had_is_an_error(checkpoint):
+    with pytest.raises(NetworkError, match="cannot be loaded"):
+        load_network(checkpoint("imagegpt"), attn="flash_attention_2")

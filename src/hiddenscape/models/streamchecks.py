@@ -1,0 +1,210 @@
+"""Checks of a family's map against the values it reads: shapes, residual sums, the head.
+
+Tolerances grow with the rounding of the dtype and with the size of what is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hiddenscape.models.hooks import module_at, unwrap
+from hiddenscape.models.network import Batch, Check, TorchNetwork
+
+__all__ = ["Findings", "check_head", "check_shapes", "check_sums", "gap_of", "loose"]
+
+_SUM_FACTOR = 8.0
+_BATCH_FACTOR = 256.0
+_BATCH_LIMIT = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Findings:
+    """What the checks found; collected here, applied once at the end."""
+
+    checks: list[Check] = field(default_factory=list)
+    withdrawn: dict[str, str] = field(default_factory=dict)
+    lost_aliases: set[str] = field(default_factory=set)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, check: Check, names: Sequence[str] = ()) -> None:
+        self.checks.append(check)
+        if not check.passed:
+            self.withdrawn |= dict.fromkeys(names, str(check))
+
+
+def loose(network: TorchNetwork, values: torch.Tensor) -> float:
+    """What another batch shape may change: kernels and their order of summation differ."""
+    eps = torch.finfo(network.dtype).eps
+    scale = float(values.abs().max()) if values.numel() else 0.0
+    return scale * min(_BATCH_LIMIT, _BATCH_FACTOR * eps)
+
+
+def gap_of(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest absolute difference; infinity where shapes or NaN disagree."""
+    if a.shape != b.shape:
+        return float("inf")
+    if not a.numel():
+        return 0.0
+    a, b = a.cpu(), b.cpu()  # float64 does not exist on every device
+    wide = (a.double() - b.double()).abs()
+    gap = float(wide.masked_fill(torch.isnan(a) & torch.isnan(b), 0.0).max())
+    return float("inf") if gap != gap else gap
+
+
+def check_shapes(
+    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    streams = [n for n in values if n == "embed" or n.startswith(("resid_", "final_norm"))]
+    for name in streams:
+        if values[name].ndim != 3:
+            check = Check(
+                name="shape",
+                passed=False,
+                size=float(values[name].ndim),
+                limit=3.0,
+                where=name,
+                consequence=f"expected (rows, tokens, units), got {tuple(values[name].shape)}",
+            )
+            found.add(check, [name])
+
+
+def check_sums(network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings) -> None:
+    """resid_post = resid_pre + attn_out + mlp_out; in post-norm blocks two sums, each normed."""
+    assert network.map is not None
+    family = network.map.family
+    worst: dict[str, Check] = {}
+    for b in range(network.map.n_blocks):
+        parts = {s: values.get(f"{s}.{b}") for s in _SUM_SITES}
+        if any(x is None for x in (parts["resid_pre"], parts["resid_post"])):
+            continue
+        if family.norm_first:
+            _sum_pre_norm(network, b, parts, worst)
+        else:
+            _sum_post_norm(network, b, parts, worst)
+    # One wrong term leaves the others undecided: all three go.
+    stems = ("attn_out", "mlp_out", "resid_mid")
+    names = [f"{stem}.{b}" for stem in stems for b in range(network.map.n_blocks)]
+    for check in worst.values():
+        found.add(check, names)
+
+
+_SUM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+
+
+def _sum_check(
+    network: TorchNetwork,
+    total: torch.Tensor,
+    parts: Sequence[torch.Tensor],
+    stems: Sequence[str],
+    block: int,
+    worst: dict[str, Check],
+) -> None:
+    total, parts = total.cpu(), [p.cpu() for p in parts]
+    if any(p.shape != total.shape for p in parts):
+        size, limit = float("inf"), 0.0
+    else:
+        eps = torch.finfo(network.dtype).eps
+        bound = _SUM_FACTOR * eps * torch.stack([p.double().abs() for p in (*parts, total)]).sum(0)
+        if len(parts) == 1:  # after a norm: its sums make the error as large as the largest entry
+            bound = bound.clamp(min=float(bound.max()))
+        gap = (total.double() - sum(p.double() for p in parts)).abs()
+        at = int((gap - bound).argmax())
+        size, limit = float(gap.flatten()[at]), float(torch.as_tensor(bound).flatten()[at])
+    for stem in stems:
+        if stem not in worst or size - limit > worst[stem].size - worst[stem].limit:
+            worst[stem] = Check(
+                name=f"residual sum ({stem})",
+                passed=size <= limit,
+                size=size,
+                limit=limit,
+                where=f"block {block}",
+                consequence="what is read there is not what the block adds to the stream",
+            )
+
+
+def _sum_pre_norm(
+    network: TorchNetwork,
+    block: int,
+    parts: Mapping[str, torch.Tensor | None],
+    worst: dict[str, Check],
+) -> None:
+    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
+    if attn is None or mlp is None or pre is None or post is None:
+        return
+    _sum_check(network, post, (pre, attn, mlp), ("attn_out", "mlp_out"), block, worst)
+    if mid is not None:
+        _sum_check(network, mid, (pre, attn), ("resid_mid",), block, worst)
+
+
+def _sum_post_norm(
+    network: TorchNetwork,
+    block: int,
+    parts: Mapping[str, torch.Tensor | None],
+    worst: dict[str, Check],
+) -> None:
+    """norm(resid_pre + attn_out) = resid_mid and norm(resid_mid + mlp_out) = resid_post."""
+    assert network.map is not None
+    pre, attn, mid, mlp, post = (parts[s] for s in _SUM_SITES)
+    if attn is None or mlp is None or pre is None or post is None or mid is None:
+        return
+    base = f"{network.map.blocks}.{block}."
+    first = network.map.family.reads["resid_mid"][0]
+    second = first.split(".", 1)[1]
+    with torch.inference_mode():
+        mid_again = module_at(network.module, base + first)(pre + attn)
+        post_again = module_at(network.module, base + second)(mid + mlp)
+    _sum_check(network, mid, (mid_again,), ("attn_out", "resid_mid"), block, worst)
+    _sum_check(network, post, (post_again,), ("mlp_out", "resid_mid"), block, worst)
+
+
+def check_head(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    """head(final_norm(resid_post.L-1)) = logits."""
+    assert network.map is not None
+    plan = network.map
+    last = values.get(f"resid_post.{plan.n_blocks - 1}")
+    if plan.head is None or last is None or "logits" not in values:
+        return
+    try:
+        again = _read_out(network, last)
+    except (TypeError, RuntimeError, ValueError, IndexError) as error:
+        # A head that wants more than the stream (a second head, a pooled vector).
+        why = " ".join(str(error).split())[:120]
+        failed = Check(
+            name="logits", passed=False, where=plan.head, consequence=f"it cannot be called: {why}"
+        )
+        found.add(failed, ["logits"])
+        return
+    given = network.forward(batch)
+    logits = getattr(given, "logits", given)
+    limit = loose(network, values["logits"])
+    pairs: list[Any] = [(again, values["logits"])]
+    if isinstance(logits, torch.Tensor):
+        pairs.append((again, logits))
+    size = max(gap_of(a, b) for a, b in pairs)
+    found.add(
+        Check(
+            name="logits",
+            passed=size <= limit,
+            size=size,
+            limit=limit,
+            where=plan.head,
+            consequence="the head does not read the final norm of the last stream",
+        ),
+        ["logits"],
+    )
+
+
+def _read_out(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
+    assert network.map is not None
+    plan, root = network.map, network.module
+    with torch.inference_mode():
+        state = last if plan.final_norm is None else module_at(root, plan.final_norm)(last)
+        if plan.family.head_position is not None:
+            state = state[:, plan.family.head_position]
+        return unwrap(module_at(root, str(plan.head))(state))
