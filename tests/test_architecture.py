@@ -65,11 +65,17 @@ def _imports(path: Path) -> list[tuple[str, bool]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import; spell it out"
             module = node.module or ""
-            if module == "hiddenscape":
-                out += [(f"hiddenscape.{a.name}", id(node) in top) for a in node.names]
-            else:
-                out.append((module, id(node) in top))
+            for alias in node.names:
+                # `from package import module` imports the module; a name of one, its home.
+                whole = f"{module}.{alias.name}"
+                home = whole if module == "hiddenscape" or _is_module(whole) else module
+                out.append((home, id(node) in top))
     return out
+
+
+def _is_module(name: str) -> bool:
+    path = SOURCE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def _at_top(tree: ast.Module, node: ast.AST) -> bool:
