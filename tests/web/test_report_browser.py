@@ -195,13 +195,13 @@ def test_hovering_tells_numbers(read: Callable[..., dict[str, Any]]) -> None:
 def test_estimators_scales_and_placing(read: Callable[..., dict[str, Any]]) -> None:
     seen = read(
         """
-        const list = one("#dimension select"), line = () => one("#dimension path.line").getAttribute("d");
+        const list = one("#dimension select"), line = () => one("#dimension .plot path.line").getAttribute("d");
         seen.options = [...list.options].map((o) => o.value); const old = line();
         list.value = "gride-4-8"; list.dispatchEvent(new w.Event("change")); await rest();
         seen.changed = line() !== old; seen.caption = one("#dimension .caption").textContent;
         const placed = line();
         all("#dimension .toggle button").find((b) => b.textContent === "relative depth").click(); await rest();
-        seen.placed = line() !== placed; seen.axis = one("#dimension svg").textContent.includes("relative depth");
+        seen.placed = line() !== placed; seen.axis = one("#dimension .plot > svg").textContent.includes("relative depth");
         seen.pressed = all("#next .toggle button[aria-pressed=true]").map((b) => b.textContent);
         """  # noqa: E501
     )

@@ -28,9 +28,13 @@ function matrixPlot(spec) {
     if (known(s.chance) && s.chance > s.min && s.chance < s.max) svg.append(mark("path", { d: `M${bx - 6},${y(s.chance)}h15`, class: "flag" }));
     const frame = mark("rect", { x: left, width: side, height: size, class: "frame" }), column = mark("rect", { y: top, height: side, width: size, class: "frame", opacity: 0.45 }), spot = mark("rect", { width: size, height: size, class: "cellframe", visibility: "hidden" });
     svg.append(column, frame, spot);
-    box.follow = () => { frame.setAttribute("y", top + state.site * size); column.setAttribute("x", left + state.site * size); };
+    let focus = null;
+    box.follow = () => {
+      focus = [state.site, state.site];
+      frame.setAttribute("y", top + state.site * size);
+      column.setAttribute("x", left + state.site * size);
+    };
     box.follow();
-    let focus = [state.site, state.site];
     const tell = (i, j, x, yy) => {
       focus = [i, j];
       spot.setAttribute("x", left + j * size); spot.setAttribute("y", top + i * size); spot.setAttribute("visibility", "visible");

@@ -101,5 +101,7 @@ window.addEventListener("beforeprint", () => {
   theme("light");
 });
 window.addEventListener("afterprint", () => { if (before) { before.shut.forEach((d) => { d.open = false; }); theme(before.theme); } });
-requestAnimationFrame(() => requestAnimationFrame(() => { root.dataset.ready = "1"; }));
 if (!root.dataset.errors) root.dataset.errors = "[]";
+const ready = () => { root.dataset.ready = "1"; };
+requestAnimationFrame(() => requestAnimationFrame(ready));
+setTimeout(ready, 500); // a hidden page gets no frames
