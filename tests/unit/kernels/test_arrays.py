@@ -49,7 +49,9 @@ def test_what_is_no_cloud_is_refused(points: object, message: str) -> None:
 def test_rows_that_are_not_finite_are_named() -> None:
     x = np.zeros((20, 3), dtype=np.float32)
     x[[3, 17], [0, 2]] = np.nan, np.inf
-    with pytest.raises(NonFiniteError, match=r"2 of 20 rows hold NaN or infinity .rows 3, 17.") as e:
+    with pytest.raises(
+        NonFiniteError, match=r"2 of 20 rows hold NaN or infinity .rows 3, 17."
+    ) as e:
         check_finite(x)
     assert e.value.rows == (3, 17)
     with pytest.raises(NonFiniteError, match="rows 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"):
