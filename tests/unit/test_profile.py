@@ -118,11 +118,11 @@ class TestShapes:
         assert f.plateau.still_falling
 
     def test_middle_of_the_plateau_is_by_depth(self) -> None:
-        depths = [0, 1, 2, 3, 4, 8, 8.5, 9, 12]
+        depths = [0, 1, 2, 7, 7.5, 8, 8.5, 9, 12]
         f = profile_features(depths, [10, 20, 9, 9, 9, 9, 9, 9, 15], stderr=[0.2] * 9)
         assert f.plateau is not None
         assert f.plateau.indices == (2, 3, 4, 5, 6, 7)
-        assert f.plateau.middle == 4
+        assert f.plateau.middle == 3
 
 
 class TestNoise:

@@ -82,6 +82,19 @@ def test_crowds_give_what_padding_gives(seed: int, k: int) -> None:
             assert delta(a, b, k) == pytest.approx(want, rel=1e-12)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_crowds_tell_distances_apart_that_scores_cannot(
+    offset: float, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tied, "_PADDING", 0)
+    a = rng.integers(0, 2, size=(60, 2)).astype(float)
+    # Distances near 1 that differ in the last bits, and some that are equal.
+    b = np.concatenate([np.zeros(20), 1 + rng.integers(0, 6, size=40) * 2.0**-30])[:, None] + offset
+    for k in (1, 3):
+        assert tied.tied_neighborhoods(a, find_neighbors(a, k=k + 1), k).crowds
+        assert delta(a, b, k) == pytest.approx(by_definition(a, b, k), rel=1e-12)
+
+
 @pytest.mark.parametrize("k", [1, 2, 5, 19])
 def test_identical_spaces_without_ties_reach_the_floor(k: int, rng: np.random.Generator) -> None:
     x = rng.normal(size=(20, 3))

@@ -238,3 +238,13 @@ def test_refuses_options_that_make_no_sense() -> None:
         label_overlap(graph, y, weighting="mean")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'exclude' or 'zero'"):
         label_overlap(graph, y, singletons="drop")  # type: ignore[arg-type]
+
+
+def test_class_sized_neighbourhood_is_not_cut_by_rounding(rng: np.random.Generator) -> None:
+    # 0.29 * 100 is 28.999999999999996 in floating point.
+    graph = brute_graph(rng.normal(size=(150, 2)), 40)
+    y = np.repeat([0, 1], [100, 50])
+    shares = label_overlap(graph, y, class_fraction=0.29).per_point
+    near = y[graph.indices[:, :29]] == y[:, None]
+    np.testing.assert_array_equal(shares[:100], near[:100].sum(axis=1) / 29)
+    np.testing.assert_array_equal(shares[100:], near[100:, :14].sum(axis=1) / 14)

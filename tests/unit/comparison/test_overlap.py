@@ -114,6 +114,13 @@ def test_two_distinct_rows_are_undefined_and_three_are_not(rng: np.random.Genera
     assert neighborhood_overlap(three, three).value == 1.0
 
 
+def test_rows_that_stand_alone_count_as_distinct() -> None:
+    one_alone = brute_graph(np.array([[0.0]] * 10 + [[5.0]]), 3, multiplicity=None)
+    assert neighborhood_overlap(one_alone, one_alone).note == "undefined (only 2 rows are distinct)"
+    groups = brute_graph(np.array([[0.0]] * 5 + [[1.0]] * 5 + [[5.0]]), 3, multiplicity=None)
+    assert neighborhood_overlap(groups, groups).value == 1.0
+
+
 def test_refuses_graphs_of_other_rows(rng: np.random.Generator) -> None:
     a = brute_graph(rng.normal(size=(20, 2)), 3)
     with pytest.raises(InputError, match="the graphs have 20 and 19 rows"):
