@@ -67,13 +67,8 @@ class Tokens(nn.Module):
 
 @pytest.fixture
 def token_network() -> Callable[[], Any]:
-    from dataclasses import replace
-
     def make() -> Any:
-        net = wrap_module(untrained_twin(Tokens(), seed=0), ["h.0", "ln_f"])
-        return replace(
-            net, kind="tokens", places={k: v for k, v in net.places.items() if k != "input"}
-        )
+        return wrap_module(untrained_twin(Tokens(), seed=0), ["h.0", "ln_f"], kind="tokens")
 
     return make
 
@@ -411,6 +406,34 @@ def test_rows_that_are_too_long(tmp_path, token_network, policy, lengths, status
 def test_ids_beyond_the_vocabulary_are_named(tmp_path, token_network):
     with pytest.raises(InputError, match=r"row 1 \(id '1'\) holds token id 50, .* knows 0 to 49"):
         extract(token_network(), token_dataset([[1], [50]]), tmp_path)
+
+
+def test_networks_that_padding_disturbs_get_rows_of_equal_length(tmp_path):
+    class Whole(nn.Module):
+        """Takes ids alone; every position sees all others, padding included."""
+
+        class config:
+            vocab_size = 20
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wte, self.out = nn.Embedding(20, 4), nn.Linear(4, 4)
+            self.shapes: list[tuple[int, ...]] = []
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            self.shapes.append(tuple(ids.shape))
+            x = self.wte(ids)
+            return self.out(x + x.mean(1, keepdim=True))
+
+    rows = [[1, 2, 3], [4, 5], [6, 7, 8], [9]]
+    net = untrained_twin(Whole(), seed=0)
+    found = extract(wrap_module(net, kind="tokens"), token_dataset(rows), tmp_path)
+    checks = {c["name"]: c["passed"] for c in found.manifest.recorded["self_check"]}
+    assert checks["padding"] is False
+    assert net.shapes[-3:] == [(2, 3), (1, 2), (1, 1)]
+    with torch.inference_mode():
+        alone = net(torch.tensor([[4, 5]]))[0].mean(0).numpy()
+    np.testing.assert_allclose(found["module:out"][1], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_data_and_network_must_fit(tmp_path, token_network):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +39,8 @@ class Rows(Protocol):
     def batch(self, rows: np.ndarray) -> Batch: ...
 
     def settings(self) -> dict[str, Any]: ...
+
+    def seen_by(self, network: TorchNetwork) -> Rows: ...
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -108,6 +110,10 @@ class TokenRows:
             "image_size": None,
         }
 
+    def seen_by(self, network: TorchNetwork) -> TokenRows:
+        """The same rows for the network after its self-check."""
+        return replace(self, network=network)
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ArrayRows:
@@ -151,6 +157,10 @@ class ArrayRows:
             "sort": None,
             "image_size": None,
         }
+
+    def seen_by(self, network: TorchNetwork) -> ArrayRows:
+        """The same rows for the network after its self-check."""
+        return replace(self, network=network)
 
 
 def prepare(

@@ -182,6 +182,7 @@ def extract(
     )
     with _exact_float32(wrapped.device):
         wrapped = _examined(wrapped, rows)
+        rows = rows.seen_by(wrapped)  # the check may have found that padding does harm
         requests = _requests(wrapped, sites, parse_poolings(pooling))
         folder = Path(out)
         plan = build_plan(
@@ -202,7 +203,7 @@ def extract(
 def _examined(network: TorchNetwork, rows: Rows) -> TorchNetwork:
     """The network after its self-check; what is not known yet is found on the first rows."""
     if not network.checks:
-        batch = probe_batch(network) if network.map is not None else None
+        batch = probe_batch(network)
         network = self_check(network, batch or rows.batch(probe_rows(rows, 2)))
     return network.resolved(rows.batch(probe_rows(rows, 2)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,17 @@ def token_batch(
     real = torch.arange(width)[None, :] < lengths[:, None]
     family = None if network.map is None else network.map.family
     masks = Masks(real=real, content=real & ~marked, cls=None if family is None else family.cls)
-    return Batch(kwargs={"input_ids": ids, "attention_mask": real.long()}, masks=masks)
+    names, rest = _parameters(network)
+    kwargs = {"attention_mask": real.long()} if rest or "attention_mask" in names else {}
+    if rest or "input_ids" in names:
+        return Batch(kwargs={"input_ids": ids, **kwargs}, masks=masks)
+    return Batch(args=(ids,), kwargs=kwargs, masks=masks)
+
+
+def _parameters(network: TorchNetwork) -> tuple[set[str], bool]:
+    """Names that the network's ``forward`` takes, and whether it takes any others."""
+    found = inspect.signature(network.module.forward).parameters
+    return set(found), any(p.kind is p.VAR_KEYWORD for p in found.values())
 
 
 def array_batch(network: TorchNetwork, rows: np.ndarray) -> Batch:

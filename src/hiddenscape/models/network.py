@@ -101,6 +101,8 @@ class TorchNetwork:
         Other names of sites; sites that are not offered, with the reason.
     checks : tuple of Check
         The self-check, as far as it has been run.
+    chosen : tuple of str or None
+        What ``all`` stands for, where the user named sites.
     events : mapping or None
         (path, io) to the time at which it fired, once a forward pass has been seen.
     tokenizer, processor : object or None
@@ -121,6 +123,7 @@ class TorchNetwork:
     aliases: Mapping[str, str] = field(default_factory=dict)
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    chosen: tuple[str, ...] | None = None
     events: Mapping[tuple[str, str], float] | None = None
     tokenizer: Any = None
     processor: Any = None
@@ -186,6 +189,8 @@ class TorchNetwork:
         return tuple(self.places[n] if n in self.places else self._timed(raw[n]) for n in names)
 
     def _everything(self) -> list[str]:
+        if self.chosen is not None:
+            return [n for n in self.places if n in self.chosen]
         if self.map is None:
             return list(self.places)
         stem = "resid_post."
@@ -200,9 +205,10 @@ class TorchNetwork:
             raise SiteError(
                 f"site {place.name!r}: module {place.path!r} does not fire once per forward pass"
             )
+        fixed = self.places if self.map is None else self.map.places
         known = [
             (self.events[p.path, p.io], p.depth)
-            for p in self.places.values()
+            for p in fixed.values()
             if (p.path, p.io) in self.events and (self.map is None or _is_stream(p.name))
         ]
         before = max((k for k in known if k[0] <= time), default=(0.0, 0.0))
@@ -314,7 +320,11 @@ class TorchNetwork:
             times = sorted({events[p.path, p.io] for p in places.values()} | {-1.0})
             rank = {time: float(i) for i, time in enumerate(times)}
             places = {n: replace(p, depth=rank[events[p.path, p.io]]) for n, p in places.items()}
-        return replace(self, places=places, withdrawn=withdrawn, events=events)
+        seen = replace(self, places=places, withdrawn=withdrawn, events=events)
+        if self.map is None:
+            return seen
+        timed = {n: seen._timed(p) if math.isnan(p.depth) else p for n, p in places.items()}
+        return replace(seen, places=timed)
 
 
 def _is_stream(name: str) -> bool:
@@ -347,6 +357,8 @@ def wrap_module(
     sites: Mapping[str, str] | Sequence[str] | None = None,
     *,
     name: str | None = None,
+    kind: str | None = None,
+    tokenizer: Any = None,
     example: torch.Tensor | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> TorchNetwork:
@@ -361,9 +373,16 @@ def wrap_module(
         path may end in ``:in`` (the module's input) or ``:out.K`` (K-th element of what it gives).
         None: the site map of its family where its class is known, else the input and every child
         in order of firing, containers (``Sequential``, ``ModuleList``) replaced by their children
-        and modules that only reshape or pass through left out.
+        and modules that only reshape or pass through left out. In a known family, sites given
+        here join its map, override it where the names are equal, and are what ``all`` stands for.
     name : str, optional
         Name for manifests; the class name by default.
+    kind : {"arrays", "tokens", "pixels"}, optional
+        What it eats; that of its family, else ``arrays``. A network of tokens is called with
+        ``input_ids`` and ``attention_mask`` where its ``forward`` has these names, else with the
+        ids alone.
+    tokenizer : object, optional
+        Hugging Face tokenizer, for networks of tokens that are to read text.
     example : tensor, optional
         A batch of one or more rows: with it the order of firing is known at once, else it is
         found when the first rows are read.
@@ -393,27 +412,32 @@ def wrap_module(
     if not isinstance(module, nn.Module):
         raise InputError(f"expected a torch.nn.Module, got a {type(module).__name__}")
     module.eval()
-    found = find_map(module) if sites is None else None
-    title = name or type(module).__name__
-    about = {"id": title, "class": type(module).__name__, **(facts or {})}
+    if kind not in (None, "tokens", "pixels", "arrays"):
+        raise InputError(f"kind {kind!r} is not one of tokens, pixels, arrays")
+    found = find_map(module)
+    eats = kind or ("arrays" if found is None else found.family.kind)
+    places = {} if eats == "tokens" else {"input": INPUT}
+    chosen: tuple[str, ...] | None = None
     if found is not None:
-        places = dict(found.places)
-        if found.family.kind != "tokens":
-            places = {"input": INPUT, **places}
-        network = TorchNetwork(
-            module=module,
-            name=title,
-            places=places,
-            kind=found.family.kind,
-            map=found,
-            aliases=found.aliases,
-            withdrawn=found.withdrawn,
-            max_length=longest_row(found, module),
-            facts=about,
-        )
-    else:
-        places = {"input": INPUT, **user_places(module, sites)}
-        network = TorchNetwork(module=module, name=title, places=places, facts=about)
+        places |= found.places
+    if found is None or sites is not None:
+        given = user_places(module, sites, {} if found is None else found.places)
+        places |= given
+        chosen = tuple(given) if found is not None else None
+    title = name or type(module).__name__
+    network = TorchNetwork(
+        module=module,
+        name=title,
+        places=places,
+        chosen=chosen,
+        kind=eats,
+        map=found,
+        aliases={} if found is None else found.aliases,
+        withdrawn={} if found is None else found.withdrawn,
+        tokenizer=tokenizer,
+        max_length=longest_row(module, found),
+        facts={"id": title, "class": type(module).__name__, **(facts or {})},
+    )
     if example is not None:
         network = network.resolved(Batch(args=(example,)))
     return network

@@ -59,12 +59,12 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     values = _check_determinism(network, batch, found)
     if _rows(batch) > 1:
         _check_rows(network, batch, values, found)
+    if network.kind == "tokens":
+        _check_padding(network, batch, values, found)
     if network.map is not None:
         check_shapes(network, values, found)
         check_sums(network, values, found)
         check_head(network, batch, values, found)
-        if network.kind == "tokens":
-            _check_padding(network, batch, values, found)
         _check_aliases(network, batch, values, found)
         _check_causality(network, batch, values, found)
     return _apply(network, found)
@@ -205,6 +205,8 @@ def _check_padding(
         for name, x in alone.items()
         if x.ndim > 2 and values[name].ndim > 2
     ]
+    if not pairs:
+        return
     size, limit, where = max(pairs, key=lambda pair: pair[0] - pair[1])
     found.add(
         Check(

@@ -23,7 +23,9 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def user_places(
-    module: nn.Module, sites: Mapping[str, str] | Sequence[str] | None
+    module: nn.Module,
+    sites: Mapping[str, str] | Sequence[str] | None,
+    family: Mapping[str, Place],
 ) -> dict[str, Place]:
     """Places of the paths a user gave, or of the children of ``module``."""
     if sites is None:
@@ -46,6 +48,8 @@ def user_places(
             raise SiteError(
                 f"{title!r} cannot be the name of a site (no '@', ',' or '*', not 'all')"
             )
+        if title in family:
+            place = replace(place, depth=family[title].depth, block=family[title].block)
         places[title] = replace(place, name=title)
     return places
 
@@ -72,15 +76,15 @@ def _structure(module: nn.Module, prefix: str = "") -> list[str]:
     return paths
 
 
-def longest_row(found: FamilyMap, module: nn.Module) -> int | None:
+def longest_row(module: nn.Module, found: FamilyMap | None) -> int | None:
     """Longest row of tokens that the config allows; None where it does not say."""
     config = getattr(module, "config", None)
-    if found.family.kind != "tokens" or config is None:
+    if config is None:
         return None
-    if found.family.max_length is not None:
+    if found is not None and found.family.max_length is not None:
         return found.family.max_length(config)
-    for field_name in ("max_position_embeddings", "n_positions"):
-        value = getattr(config, field_name, None)
+    for name in ("max_position_embeddings", "n_positions"):
+        value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
             return value
     return None

@@ -237,3 +237,17 @@ def test_a_head_that_wants_more_than_the_stream_is_not_offered():
     with pytest.raises(SiteError, match=r"'logits' is not offered.*cannot be called"):
         network.select("logits")
     assert network.select("resid_post.0")
+
+
+def test_sites_of_the_user_join_the_map_of_the_family(tiny_model, tiny_batch):
+    model = tiny_model("llama")
+    sites = {"gate": "model.layers.1.mlp.act_fn", "ln1_out.0": "model.layers.0.input_layernorm"}
+    network = wrap_module(model, sites)
+    batch = tiny_batch(network)
+    network = network.resolved(batch)
+    chosen = {p.name: p.depth for p in network.select("all")}
+    assert set(chosen) == set(sites)
+    assert chosen["ln1_out.0"] == 0
+    assert 1 < chosen["gate"] < 2
+    assert network.select("resid_post.2")[0].depth == 3
+    assert network.trace(batch, "gate")["gate"].shape[-1] == 64
