@@ -1,6 +1,7 @@
 # make demo    measure the network inside the package, print where the report lies
 # make test    run the tests
 # make lint    style and types
+# make images  draw the pictures of the README anew, from the demo
 # make clean   remove what make made
 #
 # Needs Python >= 3.11, make and a package index, nothing else.
@@ -24,7 +25,7 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINNED  := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 SOURCES := pyproject.toml $(CONSTRAINTS)
 
-.PHONY: demo test lint clean check-python
+.PHONY: demo test lint images clean check-python
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -38,6 +39,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+images: demo
+	mkdir -p docs/images
+	cp $(OUT)/figures/id_profile.png docs/images/demo_dimension.png
+	cp $(OUT)/figures/label_overlap.png docs/images/demo_labels.png
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
