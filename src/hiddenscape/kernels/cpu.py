@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hiddenscape.kernels.arrays import Cloud, blocks, pair_distances
-from hiddenscape.kernels.screen import Screen, make_screen
+from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 
 __all__ = ["Progress", "mid_ranks", "nearest"]
 
@@ -68,14 +68,20 @@ def nearest(
         for screen, last in ladder:
             scores = screen.scores(waiting)
             kth = np.partition(scores, k - 1, axis=1)[:, k - 1]
-            limit = screen.surely_farther(waiting, screen.farthest(waiting, kth))
+            limit = kth
+            if not screen.exact:
+                limit = screen.surely_farther(waiting, screen.farthest(waiting, kth))
             candidate = scores <= limit[:, None]
             count = np.count_nonzero(candidate, axis=1)
-            proven = np.full(len(waiting), True) if last else count <= patience
+            proven = count <= (points.n if last or screen.exact else patience)
             for part in _batches(np.flatnonzero(proven), count):
                 local, column = np.nonzero(candidate[part])
                 chosen = waiting[part]
-                indices[chosen], distances[chosen] = _first(points, chosen, local, column, k)
+                if screen.exact:
+                    d = screen.distances(chosen[local], scores[part[local], column])
+                else:
+                    d = pair_distances(points, chosen[local], column)
+                indices[chosen], distances[chosen] = _first(d, local, column, k)
             ladder.record(screen, proven)
             waiting = waiting[~proven]
             if not waiting.size:
@@ -119,9 +125,10 @@ def mid_ranks(
     """
     out = np.empty(targets.shape, dtype=np.float64)
     same = np.arange(points.n) if representative is None else representative
-    screen = make_screen(points, np.float64)
+    copies = np.bincount(same, minlength=points.n)[same]
+    screen = make_screen(points, np.float64, largest_whole(points))
     for a, b in blocks(len(queries), _block_rows(points.n, block_rows, 8)):
-        out[a:b] = _block_ranks(points, screen, queries[a:b], targets[a:b], same)
+        out[a:b] = _block_ranks(points, screen, queries[a:b], targets[a:b], same, copies)
         if progress is not None:
             progress(b, len(queries))
     return out
@@ -136,13 +143,15 @@ class _Ladder:
         self.precisions: list[type[np.floating]] = [np.float32, np.float64]
         if precision == "float64" or (precision == "auto" and small):
             self.precisions = [np.float64]
+        self.exact = False
+        self.whole = largest_whole(points)
         self.screens: dict[type[np.floating], Screen] = {}
         self.proven = dict.fromkeys(self.precisions, 0)
 
     def __iter__(self) -> Iterator[tuple[Screen, bool]]:
         for p in tuple(self.precisions):
             if p not in self.screens:
-                self.screens[p] = make_screen(self.points, p)
+                self.screens[p] = make_screen(self.points, p, self.whole)
             last = p is np.float64
             if last or not self.screens[p].thin:
                 yield self.screens[p], last
@@ -150,6 +159,7 @@ class _Ladder:
     def record(self, screen: Screen, proven: np.ndarray) -> None:
         p = screen.dtype.type
         self.proven[p] += int(proven.sum())
+        self.exact |= screen.exact
         if p is np.float32 and proven.mean() < 0.5:
             # Most rows climb: the first rung only costs time.
             self.precisions = [np.float64]
@@ -157,7 +167,8 @@ class _Ladder:
 
     def certificate(self) -> str:
         parts = [f"{p.__name__} {c} rows" for p, c in self.proven.items() if c]
-        return "screened with proven bounds (" + ", ".join(parts) + "), distances from differences"
+        how = "whole numbers without rounding" if self.exact else "proven bounds"
+        return f"screened with {how} ({', '.join(parts)}), distances from differences"
 
 
 def _block_rows(n: int, wanted: int | None, itemsize: int = 4) -> int:
@@ -172,35 +183,42 @@ def _batches(chosen: np.ndarray, count: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _first(
-    points: Cloud, chosen: np.ndarray, local: np.ndarray, column: np.ndarray, k: int
+    d: np.ndarray, local: np.ndarray, column: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k first candidates of each row by (distance, row number)."""
-    d = pair_distances(points, chosen[local], column)
     # Candidates come in ascending row number, and lexsort is stable.
     order = np.lexsort((d, local))
-    start = np.searchsorted(local, np.arange(len(chosen)))
+    start = np.searchsorted(local, np.arange(local[-1] + 1))
     take = order[start[:, None] + np.arange(k)]
     return column[take].astype(np.int32), d[take]
 
 
 def _block_ranks(
-    points: Cloud, screen: Screen, queries: np.ndarray, targets: np.ndarray, same: np.ndarray
+    points: Cloud,
+    screen: Screen,
+    queries: np.ndarray,
+    targets: np.ndarray,
+    same: np.ndarray,
+    copies: np.ndarray,
 ) -> np.ndarray:
     m = targets.shape[1]
+    scores = screen.scores(queries)
+    ordered = np.sort(scores, axis=1)
+    if screen.exact:
+        low = high = np.take_along_axis(scores, targets, axis=1)
+        below, above = _positions(ordered, low, high)
+        return np.asarray(1.0 + below + (above - below - 1) / 2)
     exact = pair_distances(points, np.repeat(queries, m), targets.ravel()).reshape(targets.shape)
     radius = screen.radius(exact)
     low = screen.surely_nearer(queries, radius)
     high = screen.surely_farther(queries, radius)
-    scores = screen.scores(queries)
-    ordered = np.sort(scores, axis=1)
-    below = np.empty(targets.shape, dtype=np.int64)
-    above = np.empty(targets.shape, dtype=np.int64)
-    for q in range(len(queries)):
-        below[q] = np.searchsorted(ordered[q], low[q], side="left")
-        above[q] = np.searchsorted(ordered[q], high[q], side="right")
-    out = 1.0 + below
-    # The band of a target holds the target itself; one entry means that nothing else is near.
-    unsure = np.flatnonzero((above - below > 1).ravel())
+    below, above = _positions(ordered, low, high)
+    # The band of a target holds the target and its copies; if nothing else, they tie among
+    # themselves and all is known.
+    alike = copies[targets] - (same[queries][:, None] == same[targets])
+    out: np.ndarray = 1.0 + below + (alike - 1) / 2
+    unsure = np.flatnonzero((above - below > alike).ravel())
+    out.ravel()[unsure] = 1.0 + below.ravel()[unsure]
     for part in _batches(unsure, (above - below).ravel()):
         rows, columns, which = [], [], []
         for u in part:
@@ -218,3 +236,14 @@ def _block_ranks(
         equal = np.bincount(flat[d == target], minlength=targets.size)[part]
         out.ravel()[part] += nearer + (equal - 1) / 2
     return out
+
+
+def _positions(
+    ordered: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many sorted scores lie below ``low`` and not above ``high``, row by row."""
+    below, above = np.empty(low.shape, dtype=np.int64), np.empty(low.shape, dtype=np.int64)
+    for q in range(len(ordered)):
+        below[q] = np.searchsorted(ordered[q], low[q], side="left")
+        above[q] = np.searchsorted(ordered[q], high[q], side="right")
+    return below, above

@@ -18,17 +18,22 @@ that one distant row does not spoil the bound of all the others:
 
 (4 instead of 3 pays for the computed norm). Whatever a threshold on s cannot decide is recomputed
 from differences, so the bound moves cost and never results.
+
+Whole numbers (pixels, counts, one-hot rows) small enough that no sum can round need no bound: their
+scores are exact, and so are distances taken from them, which are those of the differences bit for
+bit. That matters because such data tie by the thousand and ties cannot be told apart by a bound.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks
 
-__all__ = ["Screen", "make_screen"]
+__all__ = ["Screen", "largest_whole", "make_screen"]
 
 _KEEP = 1 << 29  # bytes: beyond this the centred rows are made anew for each block
 _SAMPLE = 500  # rows that the centre is read from
@@ -39,7 +44,8 @@ _BLOCK = 1 << 22  # entries of one block of centred rows
 class Screen:
     """Scores of all pairs in one precision; see the head of the module.
 
-    ``thin`` says that the bound is too wide to be of use (more columns than the precision bears).
+    ``thin`` says that the bound is too wide to be of use (more columns than the precision bears);
+    ``exact`` that scores carry no error at all.
     """
 
     cloud: Cloud
@@ -50,6 +56,7 @@ class Screen:
     kappa: float
     tau: float
     kept: np.ndarray | None
+    exact: bool = False
 
     @property
     def thin(self) -> bool:
@@ -73,6 +80,10 @@ class Screen:
         out += self.norms.astype(self.dtype)
         out[np.arange(len(chosen)), chosen] = np.inf
         return out
+
+    def distances(self, chosen: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """Distances from exact scores, one per pair; equal to those of ``pair_distances``."""
+        return np.asarray(np.sqrt(score.astype(np.float64) + self.norms[chosen]))
 
     def radius(self, distances: np.ndarray) -> np.ndarray:
         """Recomputed distances in the units of the scores."""
@@ -104,9 +115,44 @@ class Screen:
         return float(np.ldexp(1.0, self.exponent - self.cloud.exponent - 1074))
 
 
-def make_screen(points: Cloud, precision: type[np.floating]) -> Screen:
-    """Prepare the scores of a cloud in float32 or float64."""
+def largest_whole(points: Cloud) -> float:
+    """The largest magnitude of points that are all whole numbers, else infinity.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.arrays import cloud
+    >>> largest_whole(cloud([[1.0, -3.0]])), largest_whole(cloud([[0.5]]))
+    (3.0, inf)
+    """
+    largest = 0.0
+    for a, b in blocks(points.n, max(1, _BLOCK // (8 * points.d))):
+        x = points.original[a:b]
+        if not np.array_equal(x, np.rint(x)):
+            return math.inf
+        largest = max(largest, float(np.abs(x).max()))
+    return largest
+
+
+def make_screen(points: Cloud, precision: type[np.floating], whole: float = math.inf) -> Screen:
+    """Prepare the scores of a cloud in float32 or float64.
+
+    ``whole`` is what :func:`largest_whole` found: scores are exact where no sum of d products can
+    leave the integers of the precision.
+    """
     dtype = np.dtype(precision)
+    if 4 * points.d * (whole * whole) <= 2.0 ** (np.finfo(dtype).nmant + 1):
+        same = points.values.astype(dtype, copy=False)
+        return Screen(
+            cloud=points,
+            dtype=dtype,
+            centre=np.zeros(points.d),
+            exponent=0,
+            norms=np.einsum("ij,ij->i", same, same).astype(np.float64),
+            kappa=0.0,
+            tau=0.0,
+            kept=same,
+            exact=True,
+        )
     n, d = points.n, points.d
     size = max(1, _BLOCK // d)
     # Any centre is exact; medians are not dragged away by a few huge rows, which would widen every

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hiddenscape.kernels import cpu, reference
 from hiddenscape.kernels.arrays import cloud
+from hiddenscape.neighbors.duplicates import find_duplicates
 
 
 def grid(side: int, d: int) -> np.ndarray:
@@ -31,6 +32,9 @@ def hostile() -> dict[str, np.ndarray]:
         "half": r.normal(size=(120, 3)).astype("f2"),
         "simplex": np.eye(60),
         "constant": np.ones((30, 4)),
+        "halves": r.integers(0, 4, (100, 3)) / 2,
+        "half alike": np.vstack([np.tile(r.normal(size=(1, 6)), (50, 1)), r.normal(size=(50, 6))]),
+        "large whole": r.integers(-(2**40), 2**40, (80, 3)),
         "line": np.arange(100.0)[:, None] ** 2,
     }
 
@@ -55,9 +59,13 @@ def test_ranks_equal_the_reference(name: str) -> None:
     targets = (queries[:, None] + r.integers(1, x.n, size=(23, 5))) % x.n
     targets[:, 0] = reference.nearest(x, 1)[0][queries, 0]
     want = reference.mid_ranks(x, queries, targets)
-    for block in (None, 7):
-        got = cpu.mid_ranks(x, queries, targets, block_rows=block)
-        assert np.array_equal(got, want)
+    same = find_duplicates(x.original).representative
+    for representative in (None, same):
+        for block in (None, 7):
+            got = cpu.mid_ranks(
+                x, queries, targets, block_rows=block, representative=representative
+            )
+            assert np.array_equal(got, want)
 
 
 @given(

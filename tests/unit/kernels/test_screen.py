@@ -5,7 +5,7 @@ import pytest
 
 from hiddenscape.kernels import screen as module
 from hiddenscape.kernels.arrays import cloud, pair_distances
-from hiddenscape.kernels.screen import make_screen
+from hiddenscape.kernels.screen import largest_whole, make_screen
 
 CLOUDS = {
     "normal": lambda r: r.normal(size=(60, 33)),
@@ -60,6 +60,23 @@ def test_rows_need_not_be_kept(monkeypatch: pytest.MonkeyPatch, rng: np.random.G
     assert anew.kept is None
     rows = np.array([3, 40, 11])
     assert anew.scores(rows) == pytest.approx(kept.scores(rows), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "largest"), [(np.float32, 700), (np.float64, 9e6)])
+def test_whole_numbers_have_exact_scores(
+    precision: type, largest: float, rng: np.random.Generator
+) -> None:
+    points = cloud(np.rint(rng.uniform(-largest, largest, size=(50, 8))))
+    whole = largest_whole(points)
+    assert whole <= largest
+    s = make_screen(points, precision, whole)
+    assert s.exact
+    i, j = np.repeat(np.arange(50), 49), np.tile(np.arange(1, 50), 50)
+    j = (i + j) % 50
+    exact = s.distances(i, s.scores(np.arange(50))[i, j])
+    assert np.array_equal(exact, pair_distances(points, i, j))
+    assert not make_screen(points, precision, 10 * whole).exact
+    assert not make_screen(points, precision).exact
 
 
 def test_too_many_columns_for_float32_are_said_to_be() -> None:
