@@ -15,6 +15,7 @@ from hiddenscape.plots.label_overlap import label_overlap_data, label_series
 from hiddenscape.reporting import words
 from hiddenscape.reporting.sections import default_curve
 from hiddenscape.reporting.source import LABELS, Source
+from hiddenscape.results import note_words
 from hiddenscape.table import Row, Table
 
 __all__ = ["csv_link", "facts", "site_table"]
@@ -89,12 +90,13 @@ def _cell(head: str, c: SiteCurve, i: int) -> str:
 
 
 def _notes(source: Source) -> dict[str, str]:
-    """Every remark on a site's own numbers, by site."""
+    """The words of every note on a site's own numbers, by site; the warnings hold the remarks."""
     found: dict[str, dict[str, None]] = {}
     for r in source.table:
-        if r.note and not r.site_b and r.pooling == source.axis.pooling:
-            found.setdefault(r.site, {}).update(dict.fromkeys(r.note.split("; ")))
-    return {s: words.listed((words.clip(p, 90) for p in parts), 3) for s, parts in found.items()}
+        small = r.analysis == "decimation"  # its small subsets always carry a note
+        if r.note and not r.site_b and not small and r.pooling == source.axis.pooling:
+            found.setdefault(r.site, {}).update(dict.fromkeys(note_words(r.note)))
+    return {site: ", ".join(parts).replace("_", " ") for site, parts in found.items()}
 
 
 def csv_link(table: Table) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hiddenscape.reporting.source import Source
 from hiddenscape.reporting.words import count, listed
@@ -22,6 +22,18 @@ _NOTES = {
     "undefined": "no value",
     "coarse_dtype": "stored coarsely",
     "approximate": "approximate neighbours",
+}
+_NAMES = {
+    "two_nn": "TwoNN",
+    "two_nn_mle": "TwoNN (maximum likelihood)",
+    "two_nn_fit": "TwoNN (linear fit)",
+    "gride": "GRIDE",
+    "decimation": "Decimation",
+    "pca": "PCA",
+    "neighborhood_overlap": "Neighbourhood overlap",
+    "information_imbalance": "Information imbalance",
+    "label_overlap": "Label overlap",
+    "label_overlap_macro": "Label overlap (mean over classes)",
 }
 _FEW = 100
 
@@ -55,7 +67,9 @@ def _lost(source: Source) -> Iterable[str]:
             site = f"{r.site} → {r.site_b}" if r.site_b else r.site
             groups.setdefault((r.analysis, r.note), {})[site] = None
     for (analysis, note), sites in groups.items():
-        yield f"{analysis} has no value at {listed(sites)}: {note or 'no reason was recorded'}."
+        where = listed(_in_order(sites, source.axis.names))
+        what = f"{_NAMES.get(analysis, analysis)} has no value at {where}"
+        yield f"{what}: {note or 'no reason was recorded'}."
 
 
 def _measured(source: Source) -> Iterable[str]:
@@ -79,9 +93,9 @@ def _rows(source: Source) -> Iterable[str]:
     ]
     if shares:
         worst = max(shares, key=lambda r: r.value)
+        where = listed(_in_order((r.site for r in shares), source.axis.names))
         yield (
-            f"Rows repeat at {listed(r.site for r in shares)} (most at {worst.site}: "
-            f"{worst.value:.1%} repeat another row)."
+            f"Rows repeat at {where} (most at {worst.site}: {worst.value:.1%} repeat another row)."
         )
 
 
@@ -109,16 +123,29 @@ def _n_used(rows: Iterable[Row]) -> set[int]:
 
 
 def _notes(source: Source) -> Iterable[str]:
-    """Remarks on numbers that do exist, one sentence per analysis and word."""
+    """Remarks on numbers that do exist: analyses with one remark at the same sites share a line."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for r in source.table:
         if not r.note or r.value != r.value or r.repeat is not None:
             continue
         for part, word in zip(r.note.split("; "), note_words(r.note), strict=False):
-            site = f"{r.site} → {r.site_b}" if r.site_b else r.site
-            groups.setdefault((r.analysis, word), {}).setdefault(site, part)
+            # Small subsets are what decimation is for.
+            if (r.analysis, word) != ("decimation", "few_points"):
+                site = f"{r.site} → {r.site_b}" if r.site_b else r.site
+                groups.setdefault((r.analysis, word), {}).setdefault(site, part)
+    shared: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    remarks: dict[tuple[str, tuple[str, ...]], str] = {}
     for (analysis, word), sites in groups.items():
-        example = next(iter(sites.values()))
-        remark = example[len(word) :].strip()
-        meaning = _NOTES.get(word, word)
-        yield f"{analysis}: {meaning} at {listed(sites)}{f' {remark}' if remark else ''}."
+        key = (word, _in_order(sites, source.axis.names))
+        shared.setdefault(key, []).append(_NAMES.get(analysis, analysis))
+        remarks.setdefault(key, next(iter(sites.values()))[len(word) :].strip())
+    for (word, where), analyses in shared.items():
+        every = len(where) > 2 and set(source.axis.names) <= set(where)
+        remark = f" {remarks[word, where]}" if remarks[word, where] else ""
+        at = "every site" if every else listed(where)
+        yield f"{listed(analyses)}: {_NOTES.get(word, word)} at {at}{remark}."
+
+
+def _in_order(sites: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    place = {name: i for i, name in enumerate(names)}
+    return tuple(sorted(sites, key=lambda s: (place.get(s.split(" ")[0], len(names)), s)))

@@ -155,8 +155,8 @@ def test_lost_sites_are_null_and_named(fake: ModuleType, tmp_path: Path) -> None
     folder = fake.fake_run(tmp_path / "run", sites=5, n=60, nan_sites=("resid_post.1",), max_rank=8)
     data = payload(report(folder))
     assert data["dimension"]["series"][0]["curve"]["values"][2] is None
-    lost = [w for w in data["warnings"] if w.startswith("two_nn has no value at resid_post.1")]
-    assert lost == ["two_nn has no value at resid_post.1: undefined (all distances are zero)."]
+    lost = [w for w in data["warnings"] if w.startswith("TwoNN has no value at resid_post.1")]
+    assert lost == ["TwoNN has no value at resid_post.1: undefined (all distances are zero)."]
 
 
 def test_a_damaged_map_costs_the_map_alone(fake: ModuleType, tmp_path: Path) -> None:

@@ -26,19 +26,19 @@ def said(tmp_path: Path, rows: list[Row], **measured: object) -> list[str]:
 
 def test_sites_of_one_note_share_a_sentence(tmp_path: Path) -> None:
     rows = [row(f"s{i}", note="few_points (500 rows)") for i in range(8)]
-    found = [w for w in said(tmp_path, rows) if w.startswith("two_nn")]
-    assert found == ["two_nn: few rows at s0, s1, s2, s3, s4 and 3 more (500 rows)."]
+    found = [w for w in said(tmp_path, rows) if w.startswith("TwoNN")]
+    assert found == ["TwoNN: few rows at every site (500 rows)."]
 
 
 def test_each_word_of_a_note_is_said(tmp_path: Path) -> None:
     found = said(tmp_path, [row("a", note="ties; low_for_high_dimension")])
-    assert "two_nn: equal distances at a." in found
+    assert "TwoNN: equal distances at a." in found
     assert any("underestimated at this number of rows at a" in w for w in found)
 
 
 def test_lost_values_and_their_reason(tmp_path: Path) -> None:
     found = said(tmp_path, [row("a", value=float("nan"), note="collapsed (1 distinct row)")])
-    assert found[0] == "two_nn has no value at a: collapsed (1 distinct row)."
+    assert found[0] == "TwoNN has no value at a: collapsed (1 distinct row)."
 
 
 def test_dropped_rows_and_the_warnings_of_measuring(tmp_path: Path) -> None:

@@ -139,19 +139,24 @@ function labelFigure() {
     let pick = { label: all[0].label, weighting: all[0].weighting, k: String(all[0].k) }, adjusted = "plain";
     const find = () => all.find((s) => s.label === pick.label && s.weighting === pick.weighting && String(s.k) === pick.k) || all.find((s) => s.label === pick.label && s.weighting === pick.weighting) || all.find((s) => s.label === pick.label);
     const key = el("div"), text = el("p", { class: "caption" });
+    // The ceiling is shown where it leaves the curve room to be read.
+    const frame = (now) => {
+      const most = topOf([now.overlap.values, now.null ? now.null.values : [], now.chance.values], 1e-6), ceiling = topOf([now.ceiling.values], 1e-6);
+      return most > 0.55 * ceiling ? Math.max(most, ceiling) : 1.3 * most;
+    };
     const chart = curvePlot(() => {
       const now = find(), scaled = adjusted === "adjusted", curve = scaled ? now.adjusted : now.overlap, twin = scaled ? now.nullAdjusted : now.null;
       const lowest = Math.min(0, ...finite([curve.values, twin ? twin.values : []]));
       return {
         label: `Label overlap over sites, ${now.label}, ${now.weighting}, k = ${now.k}`, yTitle: scaled ? "adjusted: 0 = chance, 1 = ceiling" : "neighbours with the same label (share)",
-        yMin: lowest < 0 ? ticks(lowest * 1.3, 1)[0] : 0, yMax: scaled ? 1 : Math.max(topOf([curve.values, now.ceiling.values]), 1e-6),
-        curves: [{ values: curve.values, stderr: curve.stderr, dots: true }, ...(scaled ? [] : [{ values: now.chance.values, kind: "chance" }, { values: now.ceiling.values, kind: "ceiling" }]), ...(twin ? [{ values: twin.values, kind: "ghost" }] : [])],
+        yMin: lowest < 0 ? ticks(lowest * 1.3, 1)[0] : 0, yMax: scaled ? (topOf([curve.values, twin ? twin.values : []]) > 0.55 ? 1 : null) : frame(now),
+        curves: [{ values: curve.values, stderr: curve.stderr, dots: true }, ...(scaled ? [] : [{ values: now.chance.values, kind: "chance" }, { values: now.ceiling.values.map((v) => (v <= frame(now) ? v : null)), kind: "ceiling" }]), ...(twin ? [{ values: twin.values, kind: "ghost" }] : [])],
         tell: (i) => [siteName(i), [["overlap", pm(now.overlap.values[i], now.overlap.stderr[i])], ["adjusted", sig(now.adjusted.values[i])], ["chance", sig(now.chance.values[i])], ["ceiling", sig(now.ceiling.values[i])], now.null && ["untrained", pm(now.null.values[i], now.null.stderr[i])], known(now.overlap.n[i]) && ["rows used", count(now.overlap.n[i])]], noteOf(now.overlap, i)],
       };
     });
     const say = () => {
       const now = find();
-      key.replaceChildren(legend([["line", "this network"], now.overlap.stderr.some(known) && ["band", `± 1 standard error (${now.overlap.kind})`], now.null && ["ghost", "untrained"], adjusted === "plain" && ["chance", "chance"], adjusted === "plain" && ["ceiling", "ceiling: the most that class sizes allow"]]));
+      key.replaceChildren(legend([["line", "this network"], now.overlap.stderr.some(known) && ["band", `± 1 standard error (${now.overlap.kind})`], now.null && ["ghost", "untrained"], adjusted === "plain" && ["chance", "chance"], adjusted === "plain" && ["ceiling", `ceiling: the most that class sizes allow${topOf([now.ceiling.values]) > frame(now) ? ` (${sig(topOf([now.ceiling.values]))}, above the frame)` : ""}`]]));
       text.textContent = now.text;
       controls();
     };

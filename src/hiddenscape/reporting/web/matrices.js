@@ -8,12 +8,12 @@ function matrixPlot(spec) {
     const side = Math.min(width - left - bar - 14, 560), size = side / n;
     const top = 20, height = Math.round(top + side + 44);
     const svg = canvasOf(box, width, height, s.label);
-    const span = s.max - s.min || 1, color = (v) => heat(s.ramp, (v - s.min) / span);
+    const span = s.max - s.min || 1, tone = s.floor ? (v) => Math.log(Math.max(v, s.floor) / s.floor) / Math.log(s.max / s.floor) : (v) => (v - s.min) / span, color = (v) => heat(s.ramp, tone(v));
     const crisp = size > 4 ? 0 : 0.3;
     s.values.forEach((row, i) => row.forEach((v, j) => {
       const fillColor = known(v) ? color(v) : token("--empty");
       svg.append(mark("rect", { x: left + j * size, y: top + i * size, width: size + crisp, height: size + crisp, fill: fillColor }));
-      if (size >= 36 && known(v)) svg.append(mark("text", { x: left + (j + 0.5) * size, y: top + (i + 0.5) * size + 4, "text-anchor": "middle", css: { fill: inkOn(fillColor), fontSize: "11px", pointerEvents: "none" } }, v.toFixed(2).replace(/^0/, "")));
+      if (size >= 36 && known(v)) svg.append(mark("text", { x: left + (j + 0.5) * size, y: top + (i + 0.5) * size + 4, "text-anchor": "middle", css: { fill: inkOn(fillColor), fontSize: "11px", pointerEvents: "none" } }, v.toFixed(v < 0.0995 ? 3 : 2).replace(/^0/, "")));
     }));
     const at = labels.map((_, i) => left + (i + 0.5) * size), down = labels.map((_, i) => top + (i + 0.5) * size);
     for (const i of fitting(at, labels)) svg.append(mark("text", { x: at[i], y: top + side + 17, "text-anchor": "middle" }, labels[i]));
@@ -22,9 +22,9 @@ function matrixPlot(spec) {
     if (s.xTitle) svg.append(mark("text", { x: left + side, y: top + side + 36, "text-anchor": "end", class: "title" }, s.xTitle), mark("text", { x: left - 8, y: top - 8, "text-anchor": "end", class: "title" }, s.yTitle));
     // Colour bar with the level of chance.
     const bx = left + side + 14;
-    for (let q = 0; q < 60; q++) svg.append(mark("rect", { x: bx, y: top + (side * q) / 60, width: 9, height: side / 60 + 0.6, fill: color(s.max - (span * (q + 0.5)) / 60) }));
-    const y = linear(s.min, s.max, top + side, top);
-    for (const v of ticks(s.min, s.max, 5)) svg.append(mark("text", { x: bx + 13, y: y(v) + 4 }, +v.toPrecision(4)));
+    for (let q = 0; q < 60; q++) svg.append(mark("rect", { x: bx, y: top + (side * q) / 60, width: 9, height: side / 60 + 0.6, fill: heat(s.ramp, 1 - (q + 0.5) / 60) }));
+    const y = (v) => top + side * (1 - tone(v));
+    for (const v of s.floor ? logTicks(s.floor, s.max).filter((v) => y(v) < top + side - 12 || v <= s.floor * 1.01) : ticks(s.min, s.max, 5)) svg.append(mark("text", { x: bx + 13, y: y(v) + 4 }, +v.toPrecision(4)));
     if (known(s.chance) && s.chance > s.min && s.chance < s.max) svg.append(mark("path", { d: `M${bx - 6},${y(s.chance)}h15`, class: "flag" }));
     const frame = mark("rect", { x: left, width: side, height: size, class: "frame" }), column = mark("rect", { y: top, height: side, width: size, class: "frame", opacity: 0.45 }), spot = mark("rect", { width: size, height: size, class: "cellframe", visibility: "hidden" });
     svg.append(column, frame, spot);
@@ -89,14 +89,21 @@ function imbalanceFigure() {
   const part = D.imbalance;
   return figure("imbalance", "Who predicts whom", part, (box) => {
     const top = Math.max(1, topOf([part.values]));
+    const least = Math.max(1e-6, known(part.floor) && part.floor > 0 ? part.floor : Math.min(...finite([part.values]).filter((v) => v > 0), 0.1));
+    // Sites that predict each other well crowd near 0: then only a logarithm tells them apart.
+    const others = finite(part.values.map((row, i) => row.filter((_, j) => j !== i))).sort((a, b) => a - b);
+    let log = others.length > 0 && others[others.length >> 1] < 0.15;
     const both = (i, j) => [`${siteName(i)} → ${siteName(j)}`, [["imbalance", pm(part.values[i][j], part.stderr[i][j])], ["backwards", pm(part.values[j][i], part.stderr[j][i])], ["floor, 2 / N", sig(part.floor)]]];
-    const matrix = matrixPlot(() => ({ label: `Information imbalance from row to column, k = ${part.k}`, values: part.values, ramp: "ember", min: 0, max: top, chance: 1, xTitle: "to", yTitle: "from", tell: both }));
+    const matrix = matrixPlot(() => ({ label: `Information imbalance from row to column, k = ${part.k}`, values: part.values, ramp: "ember", min: 0, max: top, floor: log ? least : 0, chance: 1, xTitle: "to", yTitle: "from", tell: both }));
     const plane = plot((host, width) => {
       const height = Math.round(Math.min(Math.max(width * 0.92, 250), 430)), svg = canvasOf(host, width, height, "Information imbalance plane of the selected site");
-      const left = 44, right = width - 14, head = 26, foot = height - 44, x = linear(0, top, left, right), y = linear(0, top, foot, head);
-      yAxis(svg, y, 0, top, left, right, "every site → the selected one");
-      for (const v of ticks(0, top)) svg.append(mark("text", { x: x(v), y: foot + 18, "text-anchor": "middle" }, +v.toPrecision(4)));
-      svg.append(mark("line", { x1: x(0), y1: y(0), x2: x(top), y2: y(top), class: "chance" }), mark("text", { x: right, y: foot + 37, "text-anchor": "end", class: "title" }, "the selected one → every site"));
+      const left = 44, right = width - 14, head = 26, foot = height - 44, from = log ? least : 0, scale = log ? (v) => Math.log(Math.max(v, least)) : (v) => v;
+      const flatX = linear(scale(from), scale(top), left, right), flatY = linear(scale(from), scale(top), foot, head), x = (v) => flatX(scale(v)), y = (v) => flatY(scale(v));
+      const marks = log ? logTicks(least, top).filter((v, i, all) => all.length < 8 || /^1/.test(v.toExponential())) : ticks(0, top);
+      for (const v of marks) svg.append(mark("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "grid" }), mark("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, +v.toPrecision(4)));
+      svg.append(mark("line", { x1: left, x2: right, y1: foot, y2: foot, class: "base" }), mark("text", { x: left, y: head - 12, class: "title" }, "every site → the selected one"));
+      for (const v of marks) svg.append(mark("text", { x: x(v), y: foot + 18, "text-anchor": "middle" }, +v.toPrecision(4)));
+      svg.append(mark("line", { x1: x(from), y1: y(from), x2: x(top), y2: y(top), class: "chance" }), mark("text", { x: right, y: foot + 37, "text-anchor": "end", class: "title" }, "the selected one → every site"));
       const s = state.site;
       const dots = SITES.map((_, i) => ({ i, x: x(part.values[s][i]), y: y(part.values[i][s]) })).filter((p) => p.i !== s && known(part.values[s][p.i]) && known(part.values[p.i][s]));
       const drawn = [];
@@ -115,7 +122,8 @@ function imbalanceFigure() {
       svg.addEventListener("pointerleave", hideTip);
       keys(svg, (move) => select(state.site + move));
     });
-    box.append(el("div", { class: "two" }, matrix, el("div", {}, heading(() => `${cut(siteName(state.site), 40)} and the others`), plane, el("p", { class: "caption" }, "Low on the left: each predicts the other. Below the diagonal: the other sites predict the selected one better than it predicts them. Top right: unrelated."))));
+    box.append(el("div", { class: "controls" }, toggle("Scale of the numbers", [{ value: "linear", label: "linear" }, { value: "log", label: "logarithmic" }], log ? "log" : "linear", (v) => { log = v === "log"; matrix.redraw(); plane.redraw(); })),
+      el("div", { class: "two" }, matrix, el("div", {}, heading(() => `${cut(siteName(state.site), 40)} and the others`), plane, el("p", { class: "caption" }, "Low on the left: each predicts the other. Below the diagonal: the other sites predict the selected one better than it predicts them. Top right: unrelated."))));
     live(matrix);
     listen((what) => { if (what.includes("site")) plane.redraw(); });
     return { table: () => [["from", "to", "k", "imbalance", "stderr"], part.values.flatMap((row, i) => row.map((v, j) => [siteName(i), siteName(j), part.k, v, part.stderr[i][j]]))] };
