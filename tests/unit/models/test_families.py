@@ -251,3 +251,16 @@ def test_sites_of_the_user_join_the_map_of_the_family(tiny_model, tiny_batch):
     assert 1 < chosen["gate"] < 2
     assert network.select("resid_post.2")[0].depth == 3
     assert network.trace(batch, "gate")["gate"].shape[-1] == 64
+
+
+@pytest.mark.parametrize("attn", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_self_check_holds_for_every_dtype_and_attention(family, tiny_model, dtype, attn):
+    if family == "imagegpt" and attn == "sdpa":
+        pytest.skip("this class knows eager attention only")
+    model = tiny_model(family).to(dtype)
+    model.set_attn_implementation(attn)
+    network = checked(model)
+    assert network.dtype == dtype
+    assert all(check.passed for check in network.checks), [str(c) for c in network.checks]
+    assert network.facts["causal"] is (family in CAUSAL)
