@@ -59,9 +59,11 @@ def save_graph(path: Path, graph: NeighborGraph, content: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, temporary, metadata)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        # safetensors reports a full disk as an error of its own.
         temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {path}: {reason}") from error
 
 
 def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:

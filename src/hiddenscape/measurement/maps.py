@@ -42,9 +42,11 @@ def write_maps(path: Path, rs: RepresentationSet, sites: Sequence[Site], rows: n
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        # safetensors reports a full disk as an error of its own.
         temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {path}: {reason}") from error
 
 
 def _content(path: Path) -> str | None:
