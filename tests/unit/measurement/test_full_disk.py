@@ -23,7 +23,7 @@ def test_a_full_disk_is_a_store_error(
     points = np.random.default_rng(0).normal(size=(40, 3))
     hs.import_points({"a": points, "b": points + 1}, tmp_path / "run")
     monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(StoreError, match="cannot write .*No space left"):
+    with pytest.raises(StoreError, match=r"cannot write .*No space left"):
         hs.measure(tmp_path / "run", ["two_nn"])
     monkeypatch.undo()
     assert len(hs.measure(tmp_path / "run", ["two_nn"]))
