@@ -127,3 +127,8 @@ def test_skip_and_error():
     with pytest.raises(InputError, match="overlength 'chop' is not one of"):
         fit_tokens(tokens(), 4, "chop", ids=["a", "b"], where="x")
     assert fit_tokens(tokens(), None, "error", ids=["a", "b"], where="x").ids[1].size == 8
+
+
+def test_text_cannot_imitate_a_row_boundary():
+    # Id and input of the second row, written into the first: lengths keep them apart.
+    assert text_dataset(["x1sy"]).fingerprint != text_dataset(["x", "y"]).fingerprint
