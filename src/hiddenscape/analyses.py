@@ -20,6 +20,7 @@ import numpy as np
 
 from hiddenscape.comparison.imbalance import information_imbalance_matrix
 from hiddenscape.comparison.labels import label_overlap
+from hiddenscape.comparison.null import overlap_chance_sd
 from hiddenscape.comparison.overlap import neighborhood_overlap
 from hiddenscape.dimension.decimation import decimation
 from hiddenscape.dimension.gride import gride_scan
@@ -189,11 +190,13 @@ def _overlap(
         overlap = neighborhood_overlap(graph_a, graph_b, k=k)
         yield Measured(quantity="overlap", estimate=overlap, k=k)
         yield Measured(quantity="chance", estimate=_beside(overlap, "chance"), k=k)
+        spread = overlap_chance_sd(graph_a, graph_b, k=k)
+        yield Measured(quantity="chance_sd", estimate=_beside(overlap, spread), k=k)
 
 
-def _beside(overlap: Any, quantity: str) -> Estimate:
+def _beside(overlap: Any, what: str | float) -> Estimate:
     """A companion of an overlap (its chance level, its ceiling) as a number of its own."""
-    value = float(getattr(overlap, quantity))
+    value = float(getattr(overlap, what)) if isinstance(what, str) else what
     return Estimate(
         value=value,
         n_used=overlap.n_used,
@@ -346,7 +349,7 @@ _ENTRIES = (
         kind="pair",
         compute=_overlap,
         neighbors=lambda settings, n: max(_usable(settings, n), default=1),
-        quantities=("overlap", "chance"),
+        quantities=("overlap", "chance", "chance_sd"),
         citations=("doimo2020nucleation",),
         laws=_LENGTH,
         bounds=(0.0, 1.0),
