@@ -112,6 +112,9 @@ class RunSpec:
         "",
     )
     text: str = _option("data", "Column that holds the text, in .csv and .jsonl files.", "text")
+    input: str | None = _option(
+        "data", "Array of an .npz file that holds the inputs, where its name does not tell.", None
+    )
     labels: tuple[str, ...] = _option(
         "data", "Columns that hold labels; all but text and id if empty.", ()
     )

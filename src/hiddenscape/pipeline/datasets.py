@@ -42,6 +42,8 @@ def open_data(spec: RunSpec) -> Dataset:
         # One array has no columns: its labels are another file.
         options = {"labels": spec.labels[0]}
         chosen = ()
+    elif path.suffix.lower() == ".npz":
+        options = {"input": spec.input}
     elif path.is_dir() and spec.image_size is not None:
         options = {"size": (spec.image_size, spec.image_size)}
     dataset = open_dataset(spec.data, **options)

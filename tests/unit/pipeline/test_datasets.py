@@ -61,6 +61,14 @@ def test_label_columns_of_archives_are_chosen_by_name(place: Path) -> None:
         open_data(RunSpec(data=place / "all.npz", labels=["c"]))
 
 
+def test_the_inputs_of_an_archive_can_be_named(place: Path) -> None:
+    np.savez(place / "two.npz", left=np.zeros((9, 2)), right=np.ones((9, 3)))
+    with pytest.raises(InputError, match="name it with input="):
+        open_data(RunSpec(data=place / "two.npz"))
+    data = open_data(RunSpec(data=place / "two.npz", input="right"))
+    assert data.take([0]).tolist() == [[1, 1, 1]]
+
+
 def test_digits_are_there_without_a_file() -> None:
     data = open_data(RunSpec(data="digits", limit=30, labels=["label"]))
     assert (len(data), list(data.labels), data.kind) == (30, ["label"], "arrays")
