@@ -16,7 +16,7 @@ __all__ = ["demo"]
 _CITATIONS = ["alpaydin1998digits", "chen2020igpt"]
 _LICENCES = {
     "digits": "CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
-    "demo": "Apache-2.0, trained by hiddenscape (see TRAINING.md beside the weights)",
+    "demo": "Apache-2.0, trained by hiddenscape.training (assets/digits_gpt/training.json)",
 }
 
 
