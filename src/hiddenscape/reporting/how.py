@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,14 @@ def _rows(source: Source, analyses: tuple[str, ...]) -> str:
     return f"N = {span}{left}. Standard errors: {kinds}."
 
 
-def provenance(source: Source, *, titled: bool) -> list[str]:
-    """One line: model and data (unless they are the title), rows, sites, pooling, day, run."""
+def provenance(source: Source, title: str) -> list[str]:
+    """One line: model and data (unless the title names them), rows, sites, pooling, day, run."""
     info, axis = source.info, source.axis
     first = source.table[0] if len(source.table) else None
     rows = max((r.n_used or 0 for r in source.table), default=0)
     parts = [
-        first.model if first and not titled else "",
-        first.dataset if first and not titled else "",
+        first.model if first and first.model not in title else "",
+        first.dataset if first and first.dataset not in title else "",
         f"revision {first.revision[:12]}" if first and first.revision else "",
         f"{count(rows)} rows" if rows else "",
         f"{len(axis)} sites" if len(axis) != 1 else "1 site",
@@ -102,7 +102,7 @@ def reproduce(source: Source) -> dict[str, Any]:
     if isinstance(rest.get("host"), Mapping):  # the page travels; the machine's name need not
         rest["host"] = {k: v for k, v in rest["host"].items() if k != "name"}
     if rest:
-        text = json.dumps(rest, indent=1, sort_keys=True, ensure_ascii=False)
+        text = "\n".join(_lines("", rest))
         blocks.append(("Settings, versions and seeds (run.json)", _clip(text)))
     else:
         note = "This run has no run.json: how its points were made is not recorded."
@@ -110,6 +110,16 @@ def reproduce(source: Source) -> dict[str, Any]:
     used = {r.analysis for r in source.table}
     keys = dict.fromkeys(c for m in METHODS.values() if used & set(m.analyses) for c in m.citations)
     return {"blocks": blocks, "citations": [CITATIONS[k] for k in keys]}
+
+
+def _lines(prefix: str, value: Mapping[str, Any]) -> Iterator[str]:
+    """Settings as dotted names; what is empty is left out."""
+    for name in sorted(value):
+        entry = value[name]
+        if isinstance(entry, Mapping):
+            yield from _lines(f"{prefix}{name}.", entry)
+        elif entry is not None and entry != [] and entry != "":
+            yield f"{prefix}{name} = {json.dumps(entry, ensure_ascii=False)}"
 
 
 def _clip(text: str, limit: int = 20_000) -> str:

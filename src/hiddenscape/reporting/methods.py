@@ -19,6 +19,8 @@ CITATIONS: Mapping[str, str] = {
     "distance measures. PNAS Nexus 1, pgac039. doi:10.1093/pnasnexus/pgac039",
     "profile": "Ansuini, Laio, Macke, Zoccolan (2019). Intrinsic dimension of data "
     "representations in deep neural networks. NeurIPS 32. arXiv:1905.12784",
+    "participation": "Gao, Trautmann, Yu, Santhanam, Ryu, Shenoy, Ganguli (2017). A theory of "
+    "multineuronal dimensionality, dynamics and measurement. bioRxiv 214262",
     "geometry": "Valeriani, Doimo, Cuturello, Laio, Ansuini, Cazzaniga (2023). The geometry of "
     "hidden representations of large transformer models. NeurIPS 36. arXiv:2302.00294",
 }
@@ -53,7 +55,7 @@ METHODS: Mapping[str, Method] = {
         "ranks, and expect it to be too low where it is high. The linear numbers (PCA) count "
         "curvature as dimension.",
         ("two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca"),
-        ("twonn", "gride", "profile"),
+        ("twonn", "gride", "profile", "participation"),
     ),
     "scales": Method(
         "GRIDE: μ = r(n₂) / r(n₁) has density d (μᵈ − 1)^(n₂−n₁−1) / (μ^(d(n₂−1)+1) B(n₂−n₁, n₁)); "

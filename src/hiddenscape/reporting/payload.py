@@ -39,9 +39,10 @@ def build(source: Source, title: str | None = None) -> Built:
     axis, path = source.axis, source.run.path
     figures: sections.Figures = {}
     advice = advice_of(source.profile, axis, path)
+    shown = title or _title(source)
     payload = {
-        "title": title or _title(source),
-        "provenance": provenance(source, titled=title is None),
+        "title": shown,
+        "provenance": provenance(source, shown),
         "sites": _sites(source),
         "siteWord": _site_word(source),
         "start": _start(source, advice.sites),
@@ -96,6 +97,10 @@ def plain(value: Any) -> Any:
 
 
 def _title(source: Source) -> str:
+    config = source.info.get("config")
+    given = config.get("title") if isinstance(config, Mapping) else None
+    if isinstance(given, str) and given:
+        return given
     model = next((r.model for r in source.table if r.model), "") or source.run.path.resolve().name
     data = next((r.dataset for r in source.table if r.dataset), "")
     # A fingerprint is no title.

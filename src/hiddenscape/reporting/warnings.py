@@ -48,8 +48,8 @@ def _pieces(source: Source) -> Iterable[str]:
     yield from source.problems
     if source.disagreements:
         yield (
-            f"{count(source.disagreements)} numbers were measured more than once with different "
-            "results; the part read last is shown."
+            f"Measured more than once with different results: {count(source.disagreements)} of the "
+            "numbers; the part read last is shown."
         )
     others = source.poolings[1:]
     if others:

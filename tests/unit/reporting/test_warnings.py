@@ -59,7 +59,7 @@ def test_other_poolings_are_mentioned(tmp_path: Path) -> None:
 
 def test_settings_that_disagree(tmp_path: Path) -> None:
     rows = [row("a"), row("a", value=4.0, params_hash="other")]
-    assert any(w.startswith("1 numbers were measured more than once") for w in
+    assert any(w.startswith("Measured more than once with different results: 1 of") for w in
                said(tmp_path, rows))  # fmt: skip
 
 

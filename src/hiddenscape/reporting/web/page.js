@@ -74,7 +74,7 @@ function depthBar() {
   };
   say();
   listen((what) => { if (what.includes("site")) say(); });
-  return el("div", { class: "depthbar", role: "region", "aria-label": "Position in the network" }, el("div", { class: "in" }, el("div", { class: "where" }, name, text), track, el("span", { class: "soft num" })));
+  return el("div", { class: "depthbar", role: "region", "aria-label": "Position in the network" }, el("div", { class: "in" }, el("div", { class: "where" }, name, text), track));
 }
 
 const page = document.getElementById("page");
