@@ -89,7 +89,7 @@ def distance_ratios(graph: NeighborGraph, n1: int, n2: int, duplicates: str) -> 
         )
     zero = graph.distances[:, 0] == 0
     found = max(int(zero.sum()), graph.n_duplicates)
-    note = "" if graph.exact else "approximate"
+    note = join_notes(graph.note, "" if graph.exact else "approximate")
     if found and duplicates == "error":
         raise DuplicateRowsError(
             f"{int(zero.sum())} of {graph.n} rows are identical to another row: choose "

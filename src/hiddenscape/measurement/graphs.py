@@ -53,6 +53,7 @@ def save_graph(path: Path, graph: NeighborGraph, content: str) -> None:
         "metric": graph.metric,
         "exact": str(int(graph.exact)),
         "certificate": graph.certificate,
+        "note": graph.note,
     }
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
@@ -81,7 +82,11 @@ def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:
             t = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
         if t["indices"].shape[1] < k:
             return None
-        common = {"metric": meta["metric"], "exact": meta["exact"] == "1"}
+        common = {
+            "metric": meta["metric"],
+            "exact": meta["exact"] == "1",
+            "note": meta.get("note", ""),
+        }
         distinct = None
         if "distinct_rows" in t:
             distinct = NeighborGraph(

@@ -38,6 +38,8 @@ class NeighborGraph:
         For a graph over selected rows: the original row number of each of its rows.
     n_rows : int
         Rows of the data the graph speaks of, before any selection.
+    note : str
+        What every estimate from this graph must say, in the words of the notes (``coarse_dtype``).
 
     Raises
     ------
@@ -60,6 +62,7 @@ class NeighborGraph:
     distinct: NeighborGraph | None = None
     rows: IntVector | None = None
     n_rows: int = -1
+    note: str = ""
 
     def __post_init__(self) -> None:
         indices = np.ascontiguousarray(self.indices, dtype=np.int32)
@@ -126,6 +129,7 @@ class NeighborGraph:
             distinct=self.distinct,
             rows=self.rows,
             n_rows=self.n_rows,
+            note=self.note,
         )
 
     def over_distinct(self) -> NeighborGraph:

@@ -114,6 +114,7 @@ def _search(
         multiplicity=multiplicity,
         rows=rows,
         n_rows=n_rows,
+        note=_coarse(data, distances[:, 0]) if metric == "euclidean" else "",
     )
 
 
@@ -146,7 +147,31 @@ def _search_with_duplicates(
         certificate=distinct.certificate if distinct else "all rows are identical",
         multiplicity=same.multiplicity,
         distinct=distinct,
+        note=distinct.note if distinct else "",
     )
+
+
+def _coarse(data: Cloud, nearest: np.ndarray) -> str:
+    """A note where over 1 % of rows have a neighbour nearer than the spacing of their values.
+
+    The spacing is that of the type, or of bfloat16 or float16 where the values lie on its grid.
+    """
+    x = data.original
+    integer, bits = (np.uint32, 23) if x.dtype == np.float32 else (np.uint64, 52)
+    used = 0
+    near = 0
+    for a, b in blocks(data.n, max(1, (1 << 21) // data.d)):
+        used |= int(np.bitwise_or.reduce(x[a:b].view(integer), axis=None)) & ((1 << bits) - 1)
+    zeros = (used & -used).bit_length() - 1 if used else bits
+    precision = max(bits - zeros, 7)
+    eps = 2.0 ** -(precision if precision <= 10 else bits)
+    for a, b in blocks(data.n, max(1, (1 << 21) // data.d)):
+        v = data.values[a:b]
+        norm = np.sqrt(np.einsum("ij,ij->i", v, v, dtype=np.float64))
+        near += int(np.count_nonzero(np.ldexp(nearest[a:b], -data.exponent) < eps * norm))
+    if near <= 0.01 * data.n:
+        return ""
+    return f"coarse_dtype ({near} of {data.n} rows have a neighbour within {eps:.1g} of their norm)"
 
 
 def _expand(

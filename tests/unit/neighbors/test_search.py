@@ -192,3 +192,20 @@ def test_rows_that_are_not_finite_are_named(rng: np.random.Generator) -> None:
     x[4, 1] = np.inf
     with pytest.raises(NonFiniteError, match="rows 4"):
         find_neighbors(x, k=2)
+
+
+def test_a_grid_coarser_than_the_neighbors_is_noted(rng: np.random.Generator) -> None:
+    # Repeated prompts with a small jitter, stored in 8 bits of mantissa.
+    x = np.repeat(rng.normal(size=(150, 16)) + 4, 2, axis=0)
+    x = (x + rng.normal(size=x.shape) * 0.004).astype(np.float32)
+    bf16 = (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    graph = find_neighbors(bf16, k=4)
+    assert graph.note.startswith("coarse_dtype (")
+    assert graph.take(2).note == graph.note
+    assert "coarse_dtype" in two_nn(graph).note
+    assert "coarse_dtype" in gride(graph, 2).note
+    assert find_neighbors(x, k=4).note == ""
+    assert find_neighbors(x.astype(np.float16), k=4).note.startswith("coarse_dtype")
+    assert find_neighbors(rng.integers(0, 17, size=(200, 64)), k=4).note == ""
+    assert find_neighbors(np.zeros((20, 2)), k=4).note == ""
+    assert find_neighbors(rng.normal(size=(50, 3)) * 1e250, k=4).note == ""
