@@ -45,7 +45,7 @@ class TrainSpec:
 
     config: PatchGPTConfig = field(default_factory=PatchGPTConfig)
     nuisance: Nuisance = field(default_factory=Nuisance)
-    steps: int = 25_600
+    steps: int = 8_000
     batch: int = 64
     muon_lr: float = 0.02
     adam_lr: float = 0.003
@@ -79,15 +79,25 @@ class Progress:
     eta: float
 
 
+@dataclass(slots=True)
+class _Log:
+    """How far a run has come; saved with it."""
+
+    running: float
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
 def keep_steps(steps: int) -> tuple[int, ...]:
-    """The checkpoints to keep: 0, 100 * 4^j while at most two thirds of ``steps``, ``steps``.
+    """The checkpoints to keep: 0, 100 * 4^j while at most 4/5 of ``steps``, ``steps``.
 
     Examples
     --------
-    >>> keep_steps(16_000)
-    (0, 100, 400, 1600, 6400, 16000)
+    >>> keep_steps(8_000)
+    (0, 100, 400, 1600, 6400, 8000)
     """
-    inner = [100 * 4**j for j in range(20) if 150 * 4**j <= steps]
+    inner = [100 * 4**j for j in range(20) if 125 * 4**j <= steps]
     return (0, *inner, steps)
 
 
@@ -164,25 +174,24 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     network = PatchGPT(spec.config, seed=spec.seed)
     optimisers = _optimisers(network, spec)
-    step, curve = _resume(spec, out, network, optimisers)
+    log = _resume(spec, out, network, optimisers)
     last = spec.steps if stop_after is None else min(stop_after, spec.steps)
     recorded = set(keep_steps(spec.steps)) | {round(50 * 2 ** (j / 2)) for j in range(40)}
-    running, began, first = float("nan"), time.monotonic(), step
-    elapsed = float(curve[-1]["seconds"]) if curve else 0.0
-    for images in _batches(spec, step, last):
-        loss = _update(network, optimisers, images, spec, step)
-        step += 1
-        running = loss if np.isnan(running) else 0.98 * running + 0.02 * loss
-        seconds = time.monotonic() - began
-        if step in recorded:
-            curve.append(_point(network, spec, step, running, elapsed + seconds))
-        if step in keep_steps(spec.steps):
-            save_file(network.state_dict(), out / f"step-{step:06d}.safetensors")
-        if step % save_every == 0 or step == last:
-            _save(spec, out, network, optimisers, step, curve)
+    began, first, earlier = time.monotonic(), log.step, log.seconds
+    for images in _batches(spec, first, last):
+        loss = _update(network, optimisers, images, spec, log.step)
+        log.step += 1
+        log.running += 0.02 * (loss - log.running)
+        log.seconds = earlier + time.monotonic() - began
+        if log.step in recorded:
+            log.curve.append(_point(network, spec, log))
+        if log.step in keep_steps(spec.steps):
+            save_file(network.state_dict(), out / f"step-{log.step:06d}.safetensors")
+        if log.step % save_every == 0 or log.step == last:
+            _save(spec, out, network, optimisers, log)
         if on_progress is not None:
-            eta = seconds / (step - first) * (spec.steps - step)
-            on_progress(Progress(step, spec.steps, running, eta))
+            eta = (log.seconds - earlier) / (log.step - first) * (spec.steps - log.step)
+            on_progress(Progress(log.step, spec.steps, log.running, eta))
     return network
 
 
@@ -231,14 +240,12 @@ def _update(
     return float(loss.detach())
 
 
-def _point(
-    network: PatchGPT, spec: TrainSpec, step: int, running: float, seconds: float
-) -> dict[str, Any]:
+def _point(network: PatchGPT, spec: TrainSpec, log: _Log) -> dict[str, Any]:
     return {
-        "step": step,
-        "train": round(running, 4),
+        "step": log.step,
+        "train": round(log.running, 4),
         "held_out": round(held_out_loss(network, spec.nuisance), 4),
-        "seconds": round(seconds, 1),
+        "seconds": round(log.seconds, 1),
     }
 
 
@@ -247,44 +254,44 @@ def _save(
     out: Path,
     network: PatchGPT,
     optimisers: list[torch.optim.Optimizer],
-    step: int,
-    curve: list[dict[str, Any]],
+    log: _Log,
 ) -> None:
-    """Write the resumable state; whole or not at all."""
+    """Write the resumable state, whole or not at all, then what people read."""
     state = {
-        "step": step,
+        "spec": asdict(spec),
+        "log": asdict(log),
         "network": network.state_dict(),
         "optimisers": [o.state_dict() for o in optimisers],
     }
     part = out / f"{_STATE}.part"
     torch.save(state, part)
     part.replace(out / _STATE)
-    (out / _SPEC).write_text(json.dumps(asdict(spec), indent=1) + "\n", encoding="utf-8")
-    (out / _CURVE).write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
+    (out / _SPEC).write_text(json.dumps(state["spec"], indent=1) + "\n", encoding="utf-8")
+    (out / _CURVE).write_text(json.dumps(log.curve, indent=1) + "\n", encoding="utf-8")
 
 
 def _resume(
     spec: TrainSpec, out: Path, network: PatchGPT, optimisers: list[torch.optim.Optimizer]
-) -> tuple[int, list[dict[str, Any]]]:
+) -> _Log:
     """Load the state of ``out`` into the arguments, or begin: codebook, step 0, first point."""
     if not (out / _STATE).exists():
         codebook = build_codebook(spec.config, spec.nuisance, seed=spec.seed)
         network.embed_in.codebook.copy_(torch.from_numpy(codebook))
-        return 0, [_point(network, spec, 0, held_out_loss(network, spec.nuisance), 0.0)]
+        log = _Log(running=held_out_loss(network, spec.nuisance))
+        log.curve.append(_point(network, spec, log))
+        return log
     state = torch.load(out / _STATE, weights_only=True)
-    step = int(state["step"])
-    stored = json.loads((out / _SPEC).read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(asdict(spec)))
+    log, stored, wanted = _Log(**state["log"]), state["spec"], asdict(spec)
     differing = [k for k in wanted if stored.get(k) != wanted[k]]
     planned = min(stored["steps"], spec.steps) * (1 - spec.cooldown)
-    if differing and (differing != ["steps"] or step > planned):
+    if differing and (differing != ["steps"] or log.step > planned):
         raise InputError(
             f"{out} holds a run with another {', '.join(differing)}; use another folder"
         )
     network.load_state_dict(state["network"])
     for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
-    return step, json.loads((out / _CURVE).read_text(encoding="utf-8"))
+    return log
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from hiddenscape.data.digits import Nuisance
 from hiddenscape.errors import InputError
 from hiddenscape.models.families.patch_gpt import PatchGPTConfig
+from hiddenscape.training import digits_gpt
 from hiddenscape.training.demo_assets import export_assets
 from hiddenscape.training.digits_gpt import (
     Progress,
@@ -34,7 +37,10 @@ TINY = TrainSpec(
 
 
 @pytest.fixture(autouse=True)
-def _same_threads_afterwards() -> object:
+def _quick_and_tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A rough codebook will do here; threads and denormals are as before afterwards."""
+    rough = partial(build_codebook, images=200, rounds=3)
+    monkeypatch.setattr(digits_gpt, "build_codebook", rough)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
