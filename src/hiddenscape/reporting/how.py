@@ -13,7 +13,7 @@ from hiddenscape.reporting.missing import measure_command
 from hiddenscape.reporting.source import Source
 from hiddenscape.reporting.words import count
 
-__all__ = ["how", "provenance", "reproduce"]
+__all__ = ["how", "is_fingerprint", "provenance", "reproduce"]
 
 
 def how(source: Source, figure: str) -> list[tuple[str, str]]:
@@ -70,7 +70,7 @@ def provenance(source: Source, title: str) -> list[str]:
     rows = max((r.n_used or 0 for r in source.table), default=0)
     parts = [
         first.model if first and first.model not in title else "",
-        first.dataset if first and first.dataset not in title else "",
+        _data(first.dataset) if first and first.dataset not in title else "",
         f"revision {first.revision[:12]}" if first and first.revision else "",
         f"{count(rows)} rows" if rows else "",
         f"{len(axis)} sites" if len(axis) != 1 else "1 site",
@@ -79,6 +79,21 @@ def provenance(source: Source, title: str) -> list[str]:
         f"run {source.run.path.resolve().name}",
     ]
     return [p for p in parts if p]
+
+
+def is_fingerprint(name: str) -> bool:
+    """Whether a data set is called by its hash, for want of a name.
+
+    Examples
+    --------
+    >>> is_fingerprint("79f8b836fc4ca34213d4f7d7ff2b01d2"), is_fingerprint("digits")
+    (True, False)
+    """
+    return len(name) >= 16 and all(c in "0123456789abcdef" for c in name.lower())
+
+
+def _data(name: str) -> str:
+    return f"data {name[:8]}" if is_fingerprint(name) else name
 
 
 def _text(info: Mapping[str, Any], *names: str) -> str:

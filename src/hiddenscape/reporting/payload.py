@@ -13,7 +13,7 @@ import numpy as np
 from hiddenscape._version import __version__
 from hiddenscape.reporting import sections
 from hiddenscape.reporting.advice import advice_of
-from hiddenscape.reporting.how import provenance, reproduce
+from hiddenscape.reporting.how import is_fingerprint, provenance, reproduce
 from hiddenscape.reporting.maps import row_map
 from hiddenscape.reporting.missing import measure_command
 from hiddenscape.reporting.numbers import csv_link, facts, site_table
@@ -103,9 +103,7 @@ def _title(source: Source) -> str:
         return given
     model = next((r.model for r in source.table if r.model), "") or source.run.path.resolve().name
     data = next((r.dataset for r in source.table if r.dataset), "")
-    # A fingerprint is no title.
-    named = data and not (len(data) >= 16 and all(c in "0123456789abcdef" for c in data.lower()))
-    return f"{model} on {data}" if named else model
+    return model if not data or is_fingerprint(data) else f"{model} on {data}"
 
 
 def _sites(source: Source) -> list[dict[str, Any]]:
