@@ -1,8 +1,9 @@
 """Calibration of the dimension estimators: z-scores against the truth, per dimension.
 
-    python bench/truth.py [--replicates 400] [--rows 1000]
+    python bench/truth.py [--replicates 400] [--rows 1000] [--data model periodic manifolds]
 
-Prints one table per family of data and writes bench/results/truth.json.
+Prints a line per estimator and dimension and updates bench/results/truth.json after each.
+Replicates are those of the model; clouds get a quarter, embedded manifolds an eighth.
 """
 
 from __future__ import annotations
@@ -86,28 +87,43 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/truth.json")
+    parser.add_argument("--data", nargs="+", default=["model", "periodic", "manifolds"])
     options = parser.parse_args()
     jobs: list[tuple[str, int, int, Iterator[tuple[str, Replicate]]]] = []
-    for d in range(1, 11):
-        jobs.append(("model", d, options.replicates, model(d, options.rows)))
-    for d in range(1, 11):
-        jobs.append(("periodic", d, options.replicates // 4, periodic(d, options.rows)))
-    for name, manifold in MANIFOLDS.items():
+    if "model" in options.data:
+        jobs += [("model", d, options.replicates, model(d, options.rows)) for d in range(1, 11)]
+    if "periodic" in options.data:
+        few = options.replicates // 4
+        jobs += [("periodic", d, few, periodic(d, options.rows)) for d in range(1, 11)]
+    if "manifolds" in options.data:
         few = options.replicates // 8
-        jobs.append((name, manifold.dimension, few, embedded(name, options.rows)))
+        jobs += [
+            (name, m.dimension, few, embedded(name, options.rows)) for name, m in MANIFOLDS.items()
+        ]
     print(
         "data             d  estimator                 mean z   sd z     bias coverage      R  secs"
     )
-    table = []
+    table = {}
+    if options.out.exists():
+        stored = json.loads(options.out.read_text(encoding="utf-8"))["table"]
+        table = {(e["data"], e["d"], e["estimator"]): e for e in stored}
     for data, d, replicates, estimators in jobs:
         for name, replicate in estimators:
             start = time.perf_counter()
             z = z_scores(replicate, d, replicates)
             show(data, d, name, z, time.perf_counter() - start)
-            table.append({"data": data, "d": d, "estimator": name, **asdict(z)})
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"rows": options.rows, "hiddenscape": hiddenscape.__version__}
-    options.out.write_text(json.dumps({"settings": settings, "table": table}, indent=1) + "\n")
+            numbers = {key: round(value, 4) for key, value in asdict(z).items()}
+            table[data, d, name] = {
+                "data": data, "d": d, "estimator": name, "rows": options.rows, **numbers
+            }  # fmt: skip
+            write(options.out, list(table.values()))
+
+
+def write(path: Path, table: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(entry) for entry in table)
+    content = f'{{"hiddenscape": "{hiddenscape.__version__}", "table": [\n{lines}\n]}}\n'
+    path.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ What theory says of them:
   follow a Poisson process of dimension d, so estimates and their errors must be right.
 - :func:`periodic_graph` has no boundary, no curvature and constant density: every row obeys the
   model (while distances stay below half the period), but neighbouring rows share distances.
-- The embedded manifolds add curvature, boundaries and, in high dimension, too few rows to see
-  either from inside: estimates there are biased, mostly downwards, and no stderr knows of it.
+- The embedded manifolds add curvature, boundaries and, in high dimension, too few rows to see past
+  either: estimates are biased, and no stderr knows of it. With 1000 rows TwoNN finds 0.86 d in the
+  cube of dimension 10, 0.92 d on the sphere, and 1.22 d on the flat torus, whose chords are shorter
+  than its arcs; up to dimension 3 the bias is below 3 %.
 """
 
 from __future__ import annotations
