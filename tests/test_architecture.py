@@ -14,7 +14,7 @@ import hiddenscape
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "hiddenscape"
-BASE = {"types", "errors", "results", "_version"}
+BASE = {"types", "errors", "results", "files", "_version"}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "engines": set(),

@@ -12,13 +12,13 @@ may be copied alone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hiddenscape.errors import StoreError
+from hiddenscape.files import write_atomic
 from hiddenscape.store.reader import RepresentationSet, open_store
 from hiddenscape.table import Table
 
@@ -36,15 +36,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomic(path, [text.encode("utf-8"), b"\n"])
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiddenscape.errors import InputError, StoreError
+from hiddenscape.files import write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,8 @@ class Row:
     run, model, revision, dataset : str
         Where the number comes from.
     site, pooling, depth
-        The site it was measured at; ``run_b`` and ``site_b`` the second one of a comparison.
+        The site it was measured at; ``run_b``, ``site_b`` and ``pooling_b``: the second one of a
+        comparison.
     label : str
         Label column, for comparisons with labels.
     analysis, quantity : str
@@ -61,6 +62,7 @@ class Row:
     depth: float = math.nan
     run_b: str = ""
     site_b: str = ""
+    pooling_b: str = ""
     label: str = ""
     analysis: str = ""
     quantity: str = ""
@@ -184,17 +186,7 @@ class Table:
             If the part cannot be written.
         """
         path = Path(folder) / f"{name}.csv"
-        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8", newline="") as stream:
-                stream.write(self.to_csv())
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        write_atomic(path, [self.to_csv().encode("utf-8")])
         return path
 
     @classmethod

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from hiddenscape.errors import InputError, StoreError
+from hiddenscape.errors import InputError
+from hiddenscape.files import write_atomic
 from hiddenscape.neighbors.graph import NeighborGraph
 
 __all__ = ["CACHED_NEIGHBORS", "file_stem", "load_graph", "save_graph"]
@@ -55,16 +55,7 @@ def save_graph(path: Path, graph: NeighborGraph, content: str) -> None:
         "certificate": graph.certificate,
         "note": graph.note,
     }
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, temporary, metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        # safetensors reports a full disk as an error of its own.
-        temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"cannot write {path}: {reason}") from error
+    write_atomic(path, [save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, metadata)])
 
 
 def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:

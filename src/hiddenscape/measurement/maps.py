@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from hiddenscape.dimension.pca import pca_map
-from hiddenscape.errors import StoreError
+from hiddenscape.files import write_atomic
 from hiddenscape.measurement.plan import digest
 from hiddenscape.store.reader import RepresentationSet
 from hiddenscape.types import Site
@@ -37,16 +36,7 @@ def write_maps(path: Path, rs: RepresentationSet, sites: Sequence[Site], rows: n
         tensors[site.key] = np.ascontiguousarray(coordinates, dtype=np.float32)
         explained[site.key] = [float(s) if np.isfinite(s) else None for s in shares]
     metadata = {"content": content, "explained": json.dumps(explained), "method": "pca"}
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        # safetensors reports a full disk as an error of its own.
-        temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"cannot write {path}: {reason}") from error
+    write_atomic(path, [save(tensors, metadata)])
 
 
 def _content(path: Path) -> str | None:

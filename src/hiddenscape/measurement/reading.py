@@ -29,11 +29,11 @@ def read_profile(run: Run, table: Table | None = None) -> ProfileFeatures | None
     ProfileFeatures or None
         None if no dimension has been measured yet.
     """
-    table = run.table if table is None else table
+    table = _main_pooling(run.table if table is None else table)
     sites = _site_order(table)
     if not sites:
         return None
-    null = run.null.table if run.null is not None else Table()
+    null = _main_pooling(run.null.table) if run.null is not None else Table()
     depths = np.array([depth for _, depth in sites])
     names = [site for site, _ in sites]
     values, stderrs = _over_sites(table, names)
@@ -52,6 +52,15 @@ def read_profile(run: Run, table: Table | None = None) -> ProfileFeatures | None
     )
     write_json(run.path / "profile.json", features.to_dict())
     return features
+
+
+def _main_pooling(table: Table) -> Table:
+    """The rows of the pooling that most sites were read with: a profile mixes no poolings."""
+    poolings = table.select(analysis="two_nn", quantity="dimension").column("pooling")
+    if not poolings:
+        return table
+    main = max(dict.fromkeys(poolings), key=poolings.count)
+    return Table(r for r in table if r.pooling == main and r.pooling_b in ("", main))
 
 
 def _site_order(table: Table) -> list[tuple[str, float]]:

@@ -367,12 +367,12 @@ def _measure_across(job: _Job, analysis: Analysis) -> None:
             for b in job.sites[i:]:
                 graphs = job.small[a.key], job.small[b.key]
                 for m in _guard(analysis, partial(analysis.compute, *graphs, job.settings)):
-                    rows.append(_row(_base(job, a, analysis) | {"site_b": b.name}, m, dropped, ""))
+                    rows.append(_row(_base(job, a, analysis) | _second(b), m, dropped, ""))
     else:
         lazy = [_Selected(job, site) for site in job.sites]
         graphs_all = [job.small[s.key] for s in job.sites]
         for i, j, m in analysis.compute(lazy, graphs_all, job.settings):
-            base = _base(job, job.sites[i], analysis) | {"site_b": job.sites[j].name}
+            base = _base(job, job.sites[i], analysis) | _second(job.sites[j])
             rows.append(_row(base, m, dropped, ""))
     _write(job, job.across_unit(analysis), analysis, rows)
 
@@ -413,6 +413,10 @@ def _base(job: _Job, site: Site, analysis: Analysis) -> dict[str, Any]:
         "analysis": analysis.name,
         "params_hash": params_hash(analysis, job.settings),
     }
+
+
+def _second(site: Site) -> dict[str, Any]:
+    return {"site_b": site.name, "pooling_b": site.pooling}
 
 
 def _row(base: dict[str, Any], m: Measured, dropped: int, note: str) -> Row:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import html
 import json
-import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from hiddenscape._version import __version__
-from hiddenscape.errors import StoreError
+from hiddenscape.files import write_atomic
 from hiddenscape.plots.write import write_figures
 from hiddenscape.reporting.payload import build
 from hiddenscape.reporting.source import read_source
@@ -117,13 +115,5 @@ def _hash(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomic(path, [text.encode("utf-8")])
     return path

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hiddenscape.errors import InputError, StoreError
-from hiddenscape.store.files import write_atomic
+from hiddenscape.files import write_atomic
 
 __all__ = [
     "RESERVED",

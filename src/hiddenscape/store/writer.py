@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiddenscape.errors import IncompleteStore, InputError, ManifestMismatch, ShardError, StoreError
+from hiddenscape.files import clean_temporaries, write_atomic
 from hiddenscape.store.canonical import canonical_json, describe, differences
-from hiddenscape.store.files import clean_temporaries, write_atomic
 from hiddenscape.store.manifest import (
     Manifest,
     hash_environment,

@@ -201,7 +201,7 @@ def test_not_a_run(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StoreError, match="cannot be written"):
         report(run, out=tmp_path / "file" / "report.html")
 
 

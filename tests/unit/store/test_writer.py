@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hiddenscape import files
 from hiddenscape.errors import (
     DiskFullError,
     IncompleteStore,
@@ -21,7 +22,6 @@ from hiddenscape.errors import (
     ShardError,
     StoreError,
 )
-from hiddenscape.store import files
 from hiddenscape.store.manifest import Manifest, shard_name, site_entry
 from hiddenscape.store.shards import content_hash, read_header
 from hiddenscape.store.writer import StoreWriter

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from hiddenscape.errors import DiskFullError, StoreError
@@ -33,18 +34,23 @@ def free_bytes(folder: Path) -> int:
 
 
 def write_atomic(
-    path: Path, chunks: Iterable[bytes | memoryview], *, needed: int, replace: bool = True
+    path: Path,
+    chunks: Iterable[bytes | memoryview],
+    *,
+    needed: int | None = None,
+    replace: bool = True,
 ) -> None:
     """Write a file so that its name appears only when every byte is on the disk.
 
     Parameters
     ----------
     path : Path
-        Final name. Its folder must exist.
+        Final name. Its folder is made where it is missing.
     chunks : iterable of bytes
         The content, in order.
-    needed : int
-        Total size in bytes, for the message when the disk is full.
+    needed : int, optional
+        Total size in bytes, for the message when the disk is full; needed where ``chunks`` is not
+        a list.
     replace : bool
         Replace a file of that name; otherwise raise :class:`FileExistsError` and change nothing.
 
@@ -57,9 +63,13 @@ def write_atomic(
     FileExistsError
         If ``replace`` is false and the file exists.
     """
+    if needed is None:
+        chunks = list(chunks)
+        needed = sum(len(chunk) for chunk in chunks)
     temporary = path.parent / f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
     _OPEN.add(temporary.name)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as stream:  # noqa: PTH123  (mode x, no Path equivalent)
             for chunk in chunks:
                 stream.write(chunk)
@@ -70,19 +80,19 @@ def write_atomic(
         else:
             _link_without_replace(temporary, path)
         _sync_folder(path.parent)
-    except FileExistsError:
-        raise
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.exists():
+            raise
         raise _explain(error, path, needed, temporary) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         _OPEN.discard(temporary.name)
 
 
 def _explain(error: OSError, path: Path, needed: int, temporary: Path) -> StoreError:
     if error.errno in _FULL:
         # Freed before the free space is read, so that the figure is what a retry would find.
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         limit = " (a limit on the size of files)" if error.errno == errno.EFBIG else ""
         return DiskFullError(
             f"{path}: the disk is full{limit}: {needed:,} bytes needed, "
@@ -93,6 +103,12 @@ def _explain(error: OSError, path: Path, needed: int, temporary: Path) -> StoreE
         f"{path}: cannot be written ({error.strerror or error}): check the folder and its "
         "permissions"
     )
+
+
+def _remove(temporary: Path) -> None:
+    # A parent that is a file makes unlink fail, and must not hide the error that matters.
+    with suppress(NotADirectoryError):
+        temporary.unlink(missing_ok=True)
 
 
 def _link_without_replace(temporary: Path, path: Path) -> None:
