@@ -91,7 +91,8 @@ class Analysis:
     name : str
         Unique; the table's column ``analysis``.
     kind : str
-        What ``compute`` is called with: ``graph`` (graph, settings), ``points`` (points, settings,
+        What ``compute`` is called with: ``graph`` (graph, settings, spatial block of each row or
+        None), ``points`` (points, settings,
         graph of these points or None), ``labels`` (graph, labels, settings), ``pair`` (graph_a,
         graph_b, settings), ``matrix`` (sequence of points, graphs, settings).
     compute : callable
@@ -127,14 +128,20 @@ def _usable(settings: Settings, n: int) -> list[int]:
     return [k for k in settings.k if k < n]
 
 
-def _two_nn(method: Any, graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
-    result = two_nn(graph, method=method, seed=settings.seed)
+def _two_nn(
+    method: Any, graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
+) -> Iterator[Measured]:
+    stderr: Literal["model", "blocks"] = "model" if blocks is None else "blocks"
+    result = two_nn(graph, method=method, seed=settings.seed, stderr=stderr, blocks=blocks)
     yield Measured(quantity="dimension", estimate=result, scale=result.scale, n1=1, n2=2, k=2)
 
 
-def _gride(graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
+def _gride(
+    graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
+) -> Iterator[Measured]:
     rank = settings.largest_rank(graph.n)
-    for d in gride_scan(graph, max_rank=rank).estimates:
+    stderr: Literal["fisher", "blocks"] = "fisher" if blocks is None else "blocks"
+    for d in gride_scan(graph, max_rank=rank, stderr=stderr, blocks=blocks).estimates:
         yield Measured(quantity="dimension", estimate=d, scale=d.scale, n1=d.n1, n2=d.n2, k=d.n2)
 
 
@@ -220,7 +227,9 @@ def _imbalance(
             )
 
 
-def _duplicates(graph: NeighborGraph, settings: Settings) -> Iterator[Measured]:
+def _duplicates(
+    graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
+) -> Iterator[Measured]:
     for quantity, value in (
         ("share", graph.n_duplicates / graph.n),
         ("n_distinct", float(graph.n_distinct)),

@@ -21,7 +21,7 @@ from hiddenscape.types import Site
 __all__ = ["Unit", "finite_rows", "label_columns", "select_sites"]
 
 # Raise when the meaning of a stored number changes: parts of another version are measured again.
-_NUMBERS_VERSION = 1
+_NUMBERS_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

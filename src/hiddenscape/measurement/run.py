@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hiddenscape.analyses import Analysis, Measured, Settings, choose
+from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.errors import InputError
 from hiddenscape.measurement.graphs import file_stem, load_graph, save_graph
 from hiddenscape.measurement.maps import write_maps
@@ -42,6 +43,8 @@ Progress = Callable[[int, int], None]
 # A site in which more than this share of the rows repeats another (the embedding of a last token
 # that every prompt shares, say) keeps its own distinct rows: it must not empty the other sites.
 _MOSTLY_REPEATS = 0.5
+# 16 blocks of at least 10 rows.
+_ROWS_FOR_BLOCKS = 160
 
 
 def measure(
@@ -102,8 +105,10 @@ def measure(
     -----
     Rows that are not finite at some site are left out at every site and named in
     ``measure.json``. For dimensions, identical rows enter once, and the same rows enter at every
-    site; a site that consists mostly of repeats keeps its own distinct rows and says so. A site on
-    which an analysis is undefined gives NaN with a note, and the others are measured.
+    site; a site that consists mostly of repeats keeps its own distinct rows and says so. The
+    standard errors of neighbour-based dimensions are jackknifes over 16 spatial blocks of rows
+    (from 160 rows on): neighbouring rows share distances and are not independent. A site on which
+    an analysis is undefined gives NaN with a note, and the others are measured.
 
     Examples
     --------
@@ -285,6 +290,7 @@ class _Distinct:
 
     points: np.ndarray
     graph: NeighborGraph | None
+    blocks: np.ndarray | None
     n_dropped: int
     note: str
 
@@ -303,10 +309,10 @@ def _distinct_view(
     wanted = own if site.key in job.mostly_repeats or job.common is None else job.common
     left_out = len(points) - len(wanted)
     if left_out == 0:
-        return _Distinct(points, graph, 0, "")
+        return _Distinct(points, graph, _blocks(points), 0, "")
     note = f"duplicates ({left_out} of {len(points)} rows left out)"
     if len(wanted) < 3:
-        return _Distinct(points[wanted], None, left_out, note)
+        return _Distinct(points[wanted], None, None, left_out, note)
     subset = points[wanted]
     needs = [a.neighbors(job.settings, len(subset)) for a in readers if a.kind == "graph"]
     small: NeighborGraph | None = None
@@ -317,7 +323,18 @@ def _distinct_view(
             small = graph.distinct
         else:
             small = find_neighbors(subset, k=k)
-    return _Distinct(subset, small, left_out, note)
+    blocks = _blocks(subset)
+    if blocks is not None and small is not None and small.n_rows == len(points):
+        # This graph names its rows by their number among all of them.
+        everywhere = np.zeros(len(points), dtype=blocks.dtype)
+        everywhere[wanted] = blocks
+        blocks = everywhere
+    return _Distinct(subset, small, blocks, left_out, note)
+
+
+def _blocks(points: np.ndarray) -> np.ndarray | None:
+    """Spatial blocks for errors that feel shared neighbours; None where they would be too small."""
+    return spatial_blocks(points) if len(points) >= _ROWS_FOR_BLOCKS else None
 
 
 def _site_rows(
@@ -329,7 +346,10 @@ def _site_rows(
     distinct: _Distinct | None,
 ) -> Iterator[Row]:
     dropped, note = len(job.dropped), ""
+    more: tuple[Any, ...] = ()
     if analysis.rows == "distinct" and distinct is not None:
+        if analysis.kind == "graph":
+            more = (distinct.blocks,)
         points, graph = distinct.points, distinct.graph
         dropped, note = dropped + distinct.n_dropped, distinct.note
     base = _base(job, site, analysis)
@@ -344,7 +364,8 @@ def _site_rows(
                        "distinct rows)")  # fmt: skip
         yield _row(base, Measured(quantity=analysis.quantities[0], estimate=nan), dropped, note)
         return
-    more = (graph,) if analysis.kind == "points" else ()
+    if analysis.kind == "points":
+        more = (graph,)
     for m in _guard(analysis, partial(analysis.compute, argument, job.settings, *more)):
         yield _row(base, m, dropped, note)
 

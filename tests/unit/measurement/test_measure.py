@@ -10,6 +10,7 @@ import pytest
 
 import hiddenscape as hs
 from hiddenscape.analyses import ANALYSES
+from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.errors import ConfigError, InputError, StoreError
 from hiddenscape.measurement import run as engine
 from hiddenscape.neighbors.search import find_neighbors
@@ -58,8 +59,10 @@ def test_numbers_equal_the_functions_by_hand(tmp_path, sites, labels) -> None:
     graphs = {s: find_neighbors(x, k=16) for s, x in sites.items()}
     for site, graph in graphs.items():
         row = table.select(analysis="two_nn", site=site)[0]
-        by_hand = hs.two_nn(graph)
+        by_hand = hs.two_nn(graph, stderr="blocks", blocks=spatial_blocks(sites[site]))
         assert (row.value, row.stderr) == (by_hand.value, by_hand.stderr)
+        assert row.stderr_kind == "blocks"
+        assert row.value == hs.two_nn(graph).value
         row = table.select(analysis="gride", site=site, n1=8)[0]
         assert row.value == hs.gride(graph, n1=8).value
         row = table.select(analysis="label_overlap", quantity="overlap", site=site)[0]
