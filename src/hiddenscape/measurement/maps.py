@@ -31,6 +31,7 @@ def write_maps(path: Path, rs: RepresentationSet, sites: Sequence[Site], rows: n
     tensors: dict[str, np.ndarray] = {"row": rows.astype(np.int64)}
     explained: dict[str, list[float | None]] = {}
     for site in sites:
+        rs.release()
         points = rs[site.key][:] if len(rows) == len(rs) else rs[site.key][rows]
         coordinates, shares = pca_map(points.reshape(len(points), -1))
         tensors[site.key] = np.ascontiguousarray(coordinates, dtype=np.float32)

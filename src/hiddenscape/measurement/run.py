@@ -184,6 +184,8 @@ class _Job:
         return unit(analysis, self.settings, [], [self.contents[s.key] for s in self.sites])
 
     def load(self, site: Site) -> np.ndarray:
+        # Otherwise the pages of every site read so far would stay in memory.
+        self.rs.release()
         array = self.rs[site.key]
         whole = len(self.rows) == len(array)
         points: np.ndarray = array[:] if whole else array[self.rows]

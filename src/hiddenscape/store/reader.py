@@ -231,7 +231,13 @@ class RepresentationSet:
                 bad.append(np.flatnonzero(~finite) + start)
                 start += len(block)
             found[site.key] = np.concatenate(bad)
+            self.release()
         return found
+
+    def release(self) -> None:
+        """Give back the memory that mapped shards take; arrays read before stay valid."""
+        for _, _, file in self._parts:
+            file.release()
 
     def finite_rows(self) -> Mask:
         """Mask of the rows that are finite at every site.

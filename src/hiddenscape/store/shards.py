@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,3 +228,15 @@ class MappedFile:
             raise ShardError(f"{self.path}: it became shorter after it was opened")
         words = self._map[entry.start : entry.stop].view(_STORED[entry.code])
         return words.reshape(entry.shape)
+
+    def release(self) -> None:
+        """Give back the memory of pages that were read; they are read again when needed.
+
+        Pages of a mapped file count as memory of the process as long as it is mapped.
+        """
+        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        mapped: Any = self._map
+        while isinstance(mapped, np.ndarray):
+            mapped = mapped.base
+        mapped.madvise(mmap.MADV_DONTNEED)

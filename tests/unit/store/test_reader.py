@@ -323,3 +323,20 @@ def test_opening_and_reading_need_neither_torch_nor_the_safetensors_package(
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(truth(store, store.keys[0]).sum(), rel=1e-5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see memory")
+def test_released_pages_leave_the_process_and_are_read_again(tmp_path: Path) -> None:
+    def mapped_kib() -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    points = np.random.default_rng(0).normal(size=(4096, 1024)).astype(np.float32)
+    hiddenscape.import_points({"a": points}, tmp_path / "run")
+    rs = open_store(tmp_path / "run")
+    held = rs["a"][:]
+    assert held.sum() == points.sum()
+    before = mapped_kib()
+    rs.release()
+    assert before - mapped_kib() > 12 * 1024
+    np.testing.assert_array_equal(held, points)
