@@ -195,6 +195,18 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
     assert not (SOURCE / name).is_dir()
 
 
+def test_type_checkers_see_every_public_name() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    block = next(n for n in tree.body if isinstance(n, ast.If))
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {n: f"hiddenscape.{home}.{n}" for n, home in hiddenscape._HOME.items()}
+
+
 def test_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         hiddenscape.nonsense

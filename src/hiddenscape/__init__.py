@@ -69,9 +69,49 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from hiddenscape.analyses import ANALYSES as ANALYSES
+    from hiddenscape.comparison.imbalance import Imbalance as Imbalance
+    from hiddenscape.comparison.imbalance import information_imbalance as information_imbalance
+    from hiddenscape.comparison.imbalance import (
+        information_imbalance_matrix as information_imbalance_matrix,
+    )
+    from hiddenscape.comparison.labels import label_overlap as label_overlap
+    from hiddenscape.comparison.overlap import Overlap as Overlap
+    from hiddenscape.comparison.overlap import neighborhood_overlap as neighborhood_overlap
+    from hiddenscape.data.arrays import array_dataset as array_dataset
+    from hiddenscape.data.open import open_dataset as open_dataset
+    from hiddenscape.data.text import text_dataset as text_dataset
+    from hiddenscape.dimension.decimation import decimation as decimation
+    from hiddenscape.dimension.gride import gride as gride
+    from hiddenscape.dimension.gride import gride_scan as gride_scan
+    from hiddenscape.dimension.pca import participation_ratio as participation_ratio
+    from hiddenscape.dimension.pca import pca_dimension as pca_dimension
+    from hiddenscape.dimension.result import Dimension as Dimension
+    from hiddenscape.dimension.result import DimensionCurve as DimensionCurve
+    from hiddenscape.dimension.two_nn import two_nn as two_nn
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError
+    from hiddenscape.extraction import extract as extract
+    from hiddenscape.measurement import measure as measure
+    from hiddenscape.models.families import FAMILIES as FAMILIES
+    from hiddenscape.models.loading import load_network as load_network
+    from hiddenscape.models.network import wrap_module as wrap_module
     from hiddenscape.neighbors.graph import NeighborGraph as NeighborGraph
+    from hiddenscape.neighbors.search import find_neighbors as find_neighbors
+    from hiddenscape.pipeline import cite as cite
+    from hiddenscape.pipeline import demo as demo
+    from hiddenscape.pipeline import open_network as open_network
+    from hiddenscape.pipeline import run as run
+    from hiddenscape.profile import ProfileFeatures as ProfileFeatures
+    from hiddenscape.profile import profile_features as profile_features
+    from hiddenscape.reporting.html import report as report
     from hiddenscape.results import Estimate as Estimate
+    from hiddenscape.runs import Run as Run
+    from hiddenscape.runs import open_run as open_run
+    from hiddenscape.spec import RunSpec as RunSpec
+    from hiddenscape.store.importers import import_points as import_points
+    from hiddenscape.store.reader import RepresentationSet as RepresentationSet
+    from hiddenscape.store.reader import open_store as open_store
+    from hiddenscape.store.verify import verify as verify
     from hiddenscape.table import Row as Row
     from hiddenscape.table import Table as Table
     from hiddenscape.types import Site as Site

@@ -163,5 +163,6 @@ def _digits(
     from hiddenscape.data.digits import nuisance_digits
 
     images, labels, digit = nuisance_digits(DIGITS_ROWS, seed=seed, split=split)
-    columns = {"label": labels, "digit": digit}
+    # ``drawing`` tells how much of the overlap of ``digit`` is one drawing finding itself again.
+    columns = {"digit": labels, "drawing": digit}
     return array_dataset(images, labels=columns, name=name, limit=limit)

@@ -92,7 +92,7 @@ def test_every_kind_has_its_door(folder, tmp_path):
 def test_digits():
     data = open_dataset("digits", limit=20)
     assert len(data) == 20
-    assert set(data.labels) >= {"label"}
+    assert set(data.labels) >= {"digit", "drawing"}
     assert open_dataset("digits", limit=20).fingerprint == data.fingerprint
     # The first rows are the first rows, however many are taken.
     more = open_dataset("digits", limit=25)
