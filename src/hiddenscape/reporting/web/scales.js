@@ -20,20 +20,25 @@ function landscape() {
   if (!ridges.length || SITES.length < 3 || !finite(ridges.map((r) => r.values)).length) return null;
   const chart = plot((box, width) => {
     const height = Math.round(Math.min(Math.max(width * 0.3, 220), 400));
-    const svg = canvasOf(box, width, height, "The landscape of dimension: one ridge per scale, the finest scale at the back");
+    const svg = canvasOf(box, width, height, "The landscape of dimension: one ridge per scale");
     const high = topOf(ridges.map((r) => r.values)) * 1.04, side = Math.max(18, (width - 1088) / 2 + 48), left = side + 22, right = width - side;
     const foot = height - 30, y = linear(0, high, foot, 62), at = places().map((p) => left + p * (right - left));
     for (const v of ticks(0, high, 4)) {
       if (v > 0) svg.append(mark("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "grid" }));
       svg.append(mark("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, v));
     }
-    ridges.forEach((r, s) => {
+    // Low ridges in front, and every outline on top: a scale that lies below another stays visible.
+    const height0 = (r) => { const v = finite([r.values]); return v.length ? v.reduce((a, b) => a + b, 0) / v.length : 0; };
+    const outlines = [];
+    ridges.map((r, s) => [r, s]).sort((a, b) => height0(b[0]) - height0(a[0])).forEach(([r, s]) => {
       const good = r.values.map((v, i) => (known(v) ? i : -1)).filter((i) => i >= 0);
       if (good.length < 2) return;
       const xs = good.map((i) => at[i]), ys = good.map((i) => y(r.values[i]));
       const d = smooth(xs, ys), color = mix(token("--far"), token("--near"), ridges.length > 1 ? s / (ridges.length - 1) : 0.75);
-      svg.append(mark("path", { d: `${d}L${xs[xs.length - 1]},${foot}L${xs[0]},${foot}Z`, fill: color, stroke: token("--paper"), "stroke-width": 0.9, "stroke-opacity": 0.65, class: "ridge" }));
+      svg.append(mark("path", { d: `${d}L${xs[xs.length - 1]},${foot}L${xs[0]},${foot}Z`, fill: color, class: "ridge" }));
+      outlines.push(mark("path", { d, fill: "none", stroke: token("--paper"), "stroke-width": s ? 0.9 : 1.8, "stroke-opacity": s ? 0.6 : 0.95, class: "ridge" }));
     });
+    svg.append(...outlines);
     const labels = SITES.map((s) => cut(s.label));
     for (const i of fitting(at, labels)) svg.append(mark("text", { x: at[i], y: foot + 19, "text-anchor": "middle" }, labels[i]));
     const peak = (i) => Math.min(...ridges.map((r) => (known(r.values[i]) ? y(r.values[i]) : foot)));
@@ -67,7 +72,7 @@ function landscape() {
     keys(svg, (move) => { select(state.site + move); const b = svg.getBoundingClientRect(); tell(state.site, b.left + at[state.site], b.top + 80); });
   });
   live(chart);
-  const text = part ? `The landscape of this network. Each ridge is the profile of estimated dimension over depth at one scale: the finest (ranks ${part.pairs[0].join(", ")}) at the back, the coarsest (ranks ${part.pairs[part.pairs.length - 1].join(", ")}) in front. Curves between sites only guide the eye.` : "Estimated dimension over depth. The curve between sites only guides the eye.";
+  const text = part ? `The landscape of this network. Each ridge is the profile of estimated dimension over depth at one scale: from the finest (ranks ${part.pairs[0].join(", ")}, the bold outline) to the coarsest (ranks ${part.pairs[part.pairs.length - 1].join(", ")}), the lighter the finer. Curves between sites only guide the eye.` : "Estimated dimension over depth. The curve between sites only guides the eye.";
   return [el("div", { class: "landscape" }, chart), el("p", { class: "caption inner" }, text)];
 }
 
