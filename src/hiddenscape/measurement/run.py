@@ -425,11 +425,12 @@ class _Selected:
 def _base(job: _Job, site: Site, analysis: Analysis) -> dict[str, Any]:
     identity = job.rs.manifest.identity
     model, dataset = identity.get("model", {}), identity.get("dataset", {})
+    name = job.rs.manifest.recorded.get("dataset")
     return {
         "run": job.run.name,
         "model": str(model.get("id") or ""),
         "revision": str(model.get("commit") or ""),
-        "dataset": str(dataset.get("name") or dataset.get("fingerprint") or ""),
+        "dataset": str(name or dataset.get("id") or dataset.get("fingerprint") or ""),
         "site": site.name,
         "pooling": site.pooling,
         "depth": float(site.depth),

@@ -268,3 +268,14 @@ def test_sites_may_be_chosen(tmp_path, sites) -> None:
     assert table.unique("site") == ["l0", "l2"]
     table = hs.measure(tmp_path / "run", ["two_nn_mle"], sites=["l[01]"])
     assert table.select(analysis="two_nn_mle").unique("site") == ["l0", "l1"]
+
+
+def test_rows_of_the_table_name_the_network_and_the_data(tmp_path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    data = hs.array_dataset(np.random.default_rng(0).normal(size=(40, 5)), name="a cloud")
+    network = hs.wrap_module(torch.nn.Sequential(torch.nn.Linear(5, 4)), name="a map")
+    hs.extract(network, data, tmp_path / "run")
+    table = hs.measure(tmp_path / "run", ["two_nn"])
+    assert {(r.model, r.dataset) for r in table} == {("a map", "a cloud")}
