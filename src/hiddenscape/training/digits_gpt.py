@@ -6,8 +6,9 @@ reproduces the shipped weights on the same machine with the same versions; elsew
 agree, the bits need not. A run is resumed by giving the same folder again: every batch is a pure
 function of (seed, step), and the state of the optimisers is saved with the weights.
 
-The learning rate warms up, stays constant and falls linearly over the last ``cooldown`` share of
-the steps; the checkpoints in between therefore do not depend on the planned length.
+The learning rate warms up, stays constant, falls linearly to 0 over the last ``cooldown`` share of
+the first ``restart`` steps, then starts again at half its height and falls linearly to 0 at
+``steps`` (a warm restart; Loshchilov and Hutter, SGDR, ICLR 2017).
 """
 
 from __future__ import annotations
@@ -41,11 +42,22 @@ _STREAM = 10**9
 
 @dataclass(frozen=True, slots=True)
 class TrainSpec:
-    """Everything that decides the weights. ``save_every`` and the folder do not."""
+    """Everything that decides the weights.
+
+    Hidden matrices learn with Muon (``muon_lr``, ``weight_decay``), all else with AdamW
+    (``adam_lr``, no decay). ``steps``, ``restart``, ``warmup`` and ``cooldown`` shape the learning
+    rate as the module says. Sums depend on ``threads`` in their last bits, so it belongs here.
+
+    Raises
+    ------
+    InputError
+        If a count is below 1 or network and data disagree on the canvas.
+    """
 
     config: PatchGPTConfig = field(default_factory=PatchGPTConfig)
     nuisance: Nuisance = field(default_factory=Nuisance)
-    steps: int = 8_000
+    steps: int = 12_000
+    restart: int = 8_000
     batch: int = 64
     muon_lr: float = 0.02
     adam_lr: float = 0.003
@@ -207,8 +219,11 @@ def _optimisers(network: PatchGPT, spec: TrainSpec) -> list[torch.optim.Optimize
 
 def _rate(spec: TrainSpec, step: int) -> float:
     """Share of the full learning rate at ``step``."""
+    first = min(spec.restart, spec.steps)
+    if step >= first:
+        return 0.5 * (spec.steps - step) / (spec.steps - first)
     rise = (step + 1) / spec.warmup
-    fall = (spec.steps - step) / (spec.cooldown * spec.steps)
+    fall = (first - step) / (spec.cooldown * first)
     return min(1.0, rise, fall)
 
 
@@ -283,7 +298,7 @@ def _resume(
     state = torch.load(out / _STATE, weights_only=True)
     log, stored, wanted = _Log(**state["log"]), state["spec"], asdict(spec)
     differing = [k for k in wanted if stored.get(k) != wanted[k]]
-    planned = min(stored["steps"], spec.steps) * (1 - spec.cooldown)
+    planned = min(stored["steps"], spec.steps, spec.restart) * (1 - spec.cooldown)
     if differing and (differing != ["steps"] or log.step > planned):
         raise InputError(
             f"{out} holds a run with another {', '.join(differing)}; use another folder"
