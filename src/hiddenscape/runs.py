@@ -105,7 +105,7 @@ class Run:
 
     @property
     def measured(self) -> dict[str, Any]:
-        """``measure.json``: settings, parameters by hash, dropped rows, warnings."""
+        """``measure.json``: settings, parameters by hash and the latest, dropped rows, warnings."""
         return read_json(self.path / "measure.json")
 
     @property
@@ -115,8 +115,10 @@ class Run:
 
     @property
     def table(self) -> Table:
-        """Every number measured so far."""
-        return Table.read(self.path / "results")
+        """Every number measured so far, those of the latest settings of each analysis last."""
+        latest = self.measured.get("latest", {})
+        last = tuple(f"{analysis}-{settings}-" for analysis, settings in latest.items())
+        return Table.read(self.path / "results", last=last)
 
     @property
     def null(self) -> Run | None:

@@ -219,9 +219,14 @@ class Table:
         return cls(rows)
 
     @classmethod
-    def read(cls, folder: Path) -> Table:
-        """Merge every part of a folder, in the order of their names; empty if there is none."""
-        parts: Sequence[Path] = sorted(Path(folder).glob("*.csv"))
+    def read(cls, folder: Path, *, last: tuple[str, ...] = ()) -> Table:
+        """Merge every part of a folder, in the order of their names; empty if there is none.
+
+        Parts whose names begin with one of ``last`` come after all the others.
+        """
+        parts: Sequence[Path] = sorted(
+            Path(folder).glob("*.csv"), key=lambda part: (part.name.startswith(last), part.name)
+        )
         return cls(row for part in parts for row in cls.read_csv(part))
 
 

@@ -77,6 +77,16 @@ class TestSites:
         assert differ == 1
         assert latest(Table([once, once]))[1] == 0
 
+    def test_the_same_site_in_another_pooling_is_another_number(self) -> None:
+        same, other = (
+            Row(site="a", pooling="mean", site_b="a", pooling_b=p, depth=0, value=v,
+                analysis="neighborhood_overlap", quantity="overlap", k=10)
+            for p, v in (("mean", 1.0), ("last", 0.2))
+        )  # fmt: skip
+        kept, differ = latest(Table([same, other]))
+        assert [r.value for r in kept] == [1.0, 0.2]
+        assert differ == 0
+
 
 class TestProfile:
     def test_every_estimator_and_scale_is_offered(self, table: Table) -> None:

@@ -86,7 +86,7 @@ def unit(
     """The unit of an analysis over the named things with the given content hashes."""
     return Unit(
         analysis.name,
-        "+".join(file_stem(w).replace("-", "_") for w in what) or "all",
+        "+".join(map(file_stem, what)) or "all",
         params_hash(analysis, settings),
         digest(list(what), list(content)),
     )

@@ -82,11 +82,12 @@ def _over_sites(table: Table, names: list[str]) -> tuple[np.ndarray, np.ndarray]
 def _partitions(table: Table, names: list[str]) -> np.ndarray | None:
     """Dimensions of the four quarter-size subsets, (4, sites), or None where some are missing."""
     single = table.select(analysis="decimation", quantity="dimension_single")
-    by_size: dict[int, dict[tuple[int, str], float]] = {}
+    # Subsets of another seed are other subsets: a profile over partitions must not mix them.
+    by_size: dict[tuple[str, int], dict[tuple[int, str], float]] = {}
     for r in single:
         if r.subset is not None and r.repeat is not None:
-            by_size.setdefault(r.subset, {})[(r.repeat, r.site)] = r.value
-    for found in by_size.values():
+            by_size.setdefault((r.params_hash, r.subset), {})[(r.repeat, r.site)] = r.value
+    for found in reversed(by_size.values()):
         repeats = sorted({repeat for repeat, _ in found})
         if len(repeats) == _PARTITION and len(found) == _PARTITION * len(names):
             return np.array([[found[(i, s)] for s in names] for i in repeats])

@@ -43,6 +43,7 @@ Progress = Callable[[int, int], None]
 # A site in which more than this share of the rows repeats another (the embedding of a last token
 # that every prompt shares, say) keeps its own distinct rows: it must not empty the other sites.
 _MOSTLY_REPEATS = 0.5
+_SCHEMA = "hiddenscape-measure/1"
 # 16 blocks of at least 10 rows.
 _ROWS_FOR_BLOCKS = 160
 
@@ -63,7 +64,9 @@ def measure(
 
     Each site is searched once, with the deepest k that any analysis needs; dimensions, overlaps,
     imbalances and label overlaps all read that graph. Finished parts are kept: measuring again
-    computes only what is missing, and what was measured on other content is replaced.
+    computes only what is missing. If a site holds other points than when it was measured, all
+    numbers are removed first. Numbers of other settings stay in the table; of several settings of
+    one analysis, the profile and the report read those of the latest call.
 
     Parameters
     ----------
@@ -214,9 +217,29 @@ def _prepare(
     warnings += [
         f"k = {k} was left out: the run has {len(rows)} rows" for k in settings.k if k >= len(rows)
     ]
+    _forget_other_points(run, rs)
     selection = digest(rows.tolist())
     contents = {s.key: digest(rs[s.key].content_hash, selection) for s in chosen}
     return _Job(run, rs, settings, analyses, chosen, rows, dropped, columns, warnings, contents)
+
+
+def _forget_other_points(run: Run, rs: RepresentationSet) -> None:
+    """Remove every number if a site that was measured holds other points by now.
+
+    Parts of the same settings are replaced one by one; those of settings that nobody asks for again
+    would stay in the table and speak of points that are gone.
+    """
+    path = run.path / "measure.json"
+    before = read_json(path)
+    now = {s.key: rs[s.key].content_hash for s in rs.sites}
+    known = before.get("store", {})
+    if any(now.get(key) != content for key, content in known.items()):
+        for part in (run.path / "results").glob("*.csv"):
+            part.unlink(missing_ok=True)
+        before = {}
+    if known != now:
+        # Before the first part is written: a measurement that is cut off must not hide them.
+        write_json(path, before | {"schema": _SCHEMA, "store": now})
 
 
 def _work(job: _Job) -> Iterator[None]:
@@ -477,10 +500,13 @@ def _write_summary(job: _Job) -> None:
     earlier = before.get("warnings", []) if before.get("content") == content else []
     known = dict(before.get("parameters", {}))
     known |= {params_hash(a, job.settings): parameters(a, job.settings) for a in job.analyses}
+    latest = before.get("latest", {}) | {a.name: params_hash(a, job.settings) for a in job.analyses}
     write_json(
         path,
         {
-            "schema": "hiddenscape-measure/1",
+            "schema": _SCHEMA,
+            "store": before.get("store", {}),
+            "latest": latest,
             "content": content,
             "rows_used": len(job.rows),
             "rows_dropped": [str(job.rs.ids[i]) for i in job.dropped],

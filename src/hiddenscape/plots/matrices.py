@@ -131,7 +131,9 @@ def _matrix(
         values[i, j], stderrs[i, j] = r.value, r.stderr
 
     for r in rows:
-        if r.pooling != axis.pooling or r.site not in place or r.site_b not in place:
+        if r.pooling != axis.pooling or r.pooling_b not in ("", axis.pooling):
+            continue
+        if r.site not in place or r.site_b not in place:
             continue
         i, j = place[r.site], place[r.site_b]
         put(i, j, r)

@@ -132,8 +132,8 @@ def short_labels(names: Sequence[str]) -> tuple[str, ...]:
 
 
 _IDENTITY = (
-    "site", "pooling", "site_b", "label", "analysis", "quantity", "k", "n1", "n2", "subset",
-    "repeat",
+    "site", "pooling", "site_b", "pooling_b", "label", "analysis", "quantity", "k", "n1", "n2",
+    "subset", "repeat",
 )  # fmt: skip
 
 

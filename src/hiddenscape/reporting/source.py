@@ -133,7 +133,7 @@ def read_source(run: str | Path | Run, null: str | Path | Run | None = None) -> 
 def _by_analysis(table: Table, pooling: str) -> dict[str, Table]:
     found: dict[str, list[Row]] = {}
     for r in table:
-        if r.pooling == pooling:
+        if r.pooling == pooling and r.pooling_b in ("", pooling):
             found.setdefault(r.analysis, []).append(r)
     return {name: Table(rows) for name, rows in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from hiddenscape.analyses import ANALYSES
 from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.errors import ConfigError, InputError, StoreError
 from hiddenscape.measurement import run as engine
+from hiddenscape.measurement.reading import _partitions
 from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.plots.sites import latest
 
 N = 240
 
@@ -132,6 +135,56 @@ def test_other_content_replaces_the_numbers(tmp_path, sites) -> None:
     after = hs.measure(new, ["two_nn"])
     assert len(after) == len(before) == 3
     assert not set(after.values()) & set(before.values())
+
+
+def test_numbers_of_other_points_go_whatever_the_settings(tmp_path, sites) -> None:
+    run = _make(tmp_path, sites)
+    hs.measure(run, ["two_nn"], seed=0)
+    np.savez(tmp_path / "other.npz", **{s: x[::-1] ** 3 for s, x in sites.items()})
+    hs.import_points(tmp_path / "other.npz", run, overwrite=True)
+    table = hs.measure(run, ["two_nn"], seed=1)
+    assert sorted(table.column("site")) == ["l0", "l1", "l2"]
+    assert len(table.unique("params_hash")) == 1
+
+
+def test_of_two_settings_the_latest_call_counts_whatever_their_hashes(tmp_path, sites) -> None:
+    run = _make(tmp_path, sites)
+    for seed in (0, 1, 2, 0, 3, 1):
+        table = hs.measure(run, ["two_nn", "decimation"], seed=seed)
+        alone = hs.measure(_make(_folder(tmp_path), sites), ["two_nn", "decimation"], seed=seed)
+        # All settings are in the table; whoever reads one number per site reads the last.
+        kept, want = latest(table)[0], latest(alone)[0]
+        key = operator.attrgetter("site", "analysis", "quantity", "subset", "repeat", "value")
+        assert {key(r) for r in kept} == {key(r) for r in want}
+    hs.measure(run, ["two_nn", "decimation"], seed=4, sites=["l0"])
+    single = hs.open_run(run).table.select(quantity="dimension_single", subset=60)
+    mixed = _partitions(single, ["l0", "l1", "l2"])
+    values = {(r.params_hash, r.site, r.repeat): r.value for r in single}
+    assert mixed is not None
+    # The newest seed has one site only: the profiles are those of one seed that has all.
+    assert any(
+        np.array_equal(mixed, [[values[h, s, i] for s in ("l0", "l1", "l2")] for i in range(4)])
+        for h in {h for h, s, _ in values if s == "l1"}
+    )
+
+
+def _folder(parent: Path) -> Path:
+    path = parent / f"alone-{len(list(parent.iterdir()))}"
+    path.mkdir()
+    return path
+
+
+def test_sites_whose_names_look_alike_as_file_names_keep_their_numbers(tmp_path, sites) -> None:
+    x = sites["l0"]
+    names = ("a/b", "a_b", "a-b", "a:b", "b" * 300, "b" * 301, "..")
+    source = {name: x * (np.arange(12) < 4 + i) for i, name in enumerate(names)}
+    hs.import_points(source, tmp_path / "run")
+    for _ in range(2):
+        table = hs.measure(tmp_path / "run", ["two_nn"])
+        assert sorted(table.column("site")) == sorted(names)
+    parts = list((tmp_path / "run" / "results").iterdir())
+    hs.measure(tmp_path / "run", ["two_nn"])
+    assert list((tmp_path / "run" / "results").iterdir()) == parts
 
 
 def test_rows_with_nan_leave_every_site_and_are_named(tmp_path, sites) -> None:
