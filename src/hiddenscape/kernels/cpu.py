@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from hiddenscape.kernels.arrays import Cloud, blocks, pair_distances
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
+from hiddenscape.kernels.threads import cores, in_threads
 
 __all__ = ["Progress", "mid_ranks", "nearest"]
 
@@ -15,7 +17,7 @@ Progress = Callable[[int, int], object]
 """Called with (rows done, rows in all) after every block."""
 
 _SCORES = 1 << 26  # bytes of one block of scores
-_PAIRS = 1 << 20  # pairs recomputed at a time
+_PAIRS = 1 << 18  # pairs recomputed at a time
 _SMALL = 1 << 28  # multiply-adds below which float32 is not worth a second precision
 
 
@@ -74,14 +76,10 @@ def nearest(
             candidate = scores <= limit[:, None]
             count = np.count_nonzero(candidate, axis=1)
             proven = count <= (points.n if last or screen.exact else patience)
-            for part in _batches(np.flatnonzero(proven), count):
-                local, column = np.nonzero(candidate[part])
-                chosen = waiting[part]
-                if screen.exact:
-                    d = screen.distances(chosen[local], scores[part[local], column])
-                else:
-                    d = pair_distances(points, chosen[local], column)
-                indices[chosen], distances[chosen] = _first(d, local, column, k)
+            decide = partial(_decide, points, screen, waiting, scores, candidate, k)
+            parts = list(_batches(np.flatnonzero(proven), count))
+            for part, found in zip(parts, in_threads(decide, parts), strict=True):
+                indices[waiting[part]], distances[waiting[part]] = found
             ladder.record(screen, proven)
             waiting = waiting[~proven]
             if not waiting.size:
@@ -127,8 +125,14 @@ def mid_ranks(
     same = np.arange(points.n) if representative is None else representative
     copies = np.bincount(same, minlength=points.n)[same]
     screen = make_screen(points, np.float64, largest_whole(points))
-    for a, b in blocks(len(queries), _block_rows(points.n, block_rows, 8)):
-        out[a:b] = _block_ranks(points, screen, queries[a:b], targets[a:b], same, copies)
+
+    def ranks(block: tuple[int, int]) -> np.ndarray:
+        at = slice(*block)
+        return _block_ranks(points, screen, queries[at], targets[at], same, copies)
+
+    parts = list(blocks(len(queries), _block_rows(points.n, block_rows, 8 * cores())))
+    for (a, b), found in zip(parts, in_threads(ranks, parts), strict=True):
+        out[a:b] = found
         if progress is not None:
             progress(b, len(queries))
     return out
@@ -180,6 +184,25 @@ def _batches(chosen: np.ndarray, count: np.ndarray) -> Iterator[np.ndarray]:
     if chosen.size:
         group = np.cumsum(count[chosen]) // _PAIRS
         yield from np.split(chosen, np.flatnonzero(np.diff(group)) + 1)
+
+
+def _decide(
+    points: Cloud,
+    screen: Screen,
+    waiting: np.ndarray,
+    scores: np.ndarray,
+    candidate: np.ndarray,
+    k: int,
+    part: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of some rows among their candidates."""
+    local, column = np.nonzero(candidate[part])
+    chosen = waiting[part]
+    if screen.exact:
+        d = screen.distances(chosen[local], scores[part[local], column])
+    else:
+        d = pair_distances(points, chosen[local], column)
+    return _first(d, local, column, k)
 
 
 def _first(
