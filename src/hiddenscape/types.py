@@ -8,6 +8,7 @@ float32.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,7 @@ __all__ = [
     "Mask",
     "Points",
     "Site",
+    "whole",
 ]
 
 Points = Float[np.ndarray, "n d"]
@@ -33,6 +35,25 @@ Distances = Float[np.ndarray, "n k"]
 FloatVector = Float[np.ndarray, " n"]
 IntVector = Int[np.ndarray, " n"]
 Mask = Bool[np.ndarray, " n"]
+
+
+def whole(name: str, value: Any) -> int:
+    """A count given by the caller, as an int: 3, 3.0 and numpy's 3 pass, True and 2.5 do not.
+
+    Raises
+    ------
+    InputError
+        For anything that is not a whole number; names the argument.
+
+    Examples
+    --------
+    >>> whole("k", np.int64(3)), whole("k", 3.0)
+    (3, 3)
+    """
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if number and not isinstance(value, bool) and np.isfinite(value) and int(value) == value:
+        return int(value)
+    raise InputError(f"{name} must be a whole number, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

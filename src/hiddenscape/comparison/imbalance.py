@@ -19,9 +19,9 @@ from hiddenscape.comparison.tied import Neighborhoods, mean_ranks, tied_neighbor
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
-from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.neighbors.search import check_graph_of, find_neighbors
 from hiddenscape.results import Estimate, join_notes
-from hiddenscape.types import FloatVector, IntVector, Points
+from hiddenscape.types import FloatVector, IntVector, Points, whole
 
 __all__ = [
     "Imbalance",
@@ -116,7 +116,7 @@ def information_imbalance(
         Neighbours in A that are averaged.
     graph_a : NeighborGraph, optional
         A graph of ``points_a`` that is at hand. It must store k + 1 neighbours, so that a tie at
-        the k-th can be seen. Searched if not given.
+        the k-th can be seen. Searched (Euclidean) if not given; its metric is that of A.
     stderr : {'points', 'jackknife'}
         ``points``: sd over rows / sqrt(n), the limit of a bootstrap over points with neighbours and
         ranks fixed. Rows share neighbours, so it is too small for the spread over new data: 0.7 to
@@ -138,8 +138,8 @@ def information_imbalance(
     Raises
     ------
     InputError
-        If the spaces differ in rows, k is not in 1..n-1, the graph is of other rows or stores too
-        few neighbours, or an option makes no sense.
+        If the spaces differ in rows, k is not in 1..n-1, the graph is of other points or stores too
+        few neighbours, or an option makes no sense (the jackknife of a metric but the Euclidean).
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -173,11 +173,16 @@ def information_imbalance(
     rows = None if subset is None else _subset(n_rows, subset, seed)
     a, b = _load(points_a, rows), _load(points_b, rows)
     n = len(a)
-    _check_k(n, k)
+    k = _checked_k(n, k)
     if stderr == "jackknife" and not k + 1 < n <= JACKKNIFE_ROWS:
         raise InputError(
             f"the jackknife needs between {k + 2} and {JACKKNIFE_ROWS} rows, got {n}: choose "
             "subset=... or stderr='points'"
+        )
+    if stderr == "jackknife" and graph_a is not None and graph_a.metric != "euclidean":
+        raise InputError(
+            f"the jackknife finds Euclidean neighbours, the graph is {graph_a.metric}: choose "
+            "stderr='points'"
         )
     space_a = _Space.of(a, k, graph_a)
     same_b = find_duplicates(b)
@@ -186,7 +191,8 @@ def information_imbalance(
         "k": k,
         "n_used": n,
         "n_dropped": n_rows - n,
-        "parameters": _parameters(k, subset, seed) | {"stderr": stderr},
+        "parameters": _parameters(k, subset, seed)
+        | {"stderr": stderr, "metric_a": "euclidean" if graph_a is None else graph_a.metric},
     }
     if reason:
         return Imbalance(value=math.nan, note=reason, **common)
@@ -259,7 +265,7 @@ def information_imbalance_matrix(
         raise InputError(f"{len(graphs)} graphs for {len(sites)} sites: give one per site")
     rows = None if subset is None else _subset(n_rows, subset, seed)
     n = n_rows if rows is None else len(rows)
-    _check_k(n, k)
+    k = _checked_k(n, k)
     size = len(sites)
     spaces = [
         _Space.of(_load(sites[i], rows), k, None if graphs is None else graphs[i])
@@ -282,7 +288,8 @@ def information_imbalance_matrix(
         k=k,
         n=n,
         n_dropped=n_rows - n,
-        parameters=_parameters(k, subset, seed),
+        parameters=_parameters(k, subset, seed)
+        | {"metric_a": "euclidean" if graphs is None else ", ".join({g.metric: 0 for g in graphs})},
     )
 
 
@@ -301,8 +308,8 @@ class _Space:
         n = len(points)
         if graph is None:
             graph = find_neighbors(points, k=min(k + 1, n - 1))
-        elif graph.n != n:
-            raise InputError(f"the graph has {graph.n} rows, the points have {n}")
+        else:
+            check_graph_of(points, graph)
         reason = undefined_note(graph)
         if reason:
             nothing = np.empty((n, 0))
@@ -331,11 +338,13 @@ def _same_length(sites: Sequence[Points]) -> int:
     return lengths[0]
 
 
-def _check_k(n: int, k: int) -> None:
+def _checked_k(n: int, k: int) -> int:
+    k = whole("k", k)
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
     if k >= n:
         raise InputError(f"site has {n} rows, k = {k} needs at least {k + 1}")
+    return k
 
 
 def _subset(n: int, subset: int | IntVector, seed: int) -> np.ndarray:
@@ -355,7 +364,8 @@ def _parameters(k: int, subset: int | IntVector | None, seed: int) -> dict[str, 
     drawn = isinstance(subset, int | np.integer)
     return {
         "k": k,
-        "metric": "euclidean",
+        "metric_a": "euclidean",
+        "metric_b": "euclidean",
         "duplicates": "keep",
         "subset": None if subset is None else int(subset) if drawn else "rows given",
         "seed": seed if drawn else None,

@@ -7,7 +7,7 @@ k); Doimo et al. 2024, arXiv:2409.03662 (mean over classes, k a share of the cla
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from hiddenscape.comparison.overlap import Overlap, check_k, graph_notes, undefi
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
+from hiddenscape.types import whole
 
 __all__ = ["label_overlap"]
 
@@ -149,6 +150,10 @@ class Classes:
     @classmethod
     def of(cls, labels: Sequence[Any] | np.ndarray, graph: NeighborGraph) -> Classes:
         """Number the labels of the rows of a graph; see :func:`label_overlap` for the errors."""
+        if isinstance(labels, Set | Mapping) or not hasattr(labels, "__len__"):
+            raise InputError(
+                f"labels must be a sequence, one per row in row order, got {type(labels).__name__}"
+            )
         n = len(labels)
         if n != graph.n:
             hint = ""
@@ -225,7 +230,7 @@ def _per_class_k(
     graph: NeighborGraph, counts: np.ndarray, k: int | None, class_fraction: float | None
 ) -> np.ndarray:
     if class_fraction is None:
-        k = graph.k if k is None else k
+        k = graph.k if k is None else whole("k", k)
         check_k(graph, k)
         return np.full(len(counts), k)
     if k is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import Estimate, join_notes
-from hiddenscape.types import FloatVector
+from hiddenscape.types import FloatVector, whole
 
 __all__ = ["Overlap", "neighborhood_overlap"]
 
@@ -110,7 +110,7 @@ def neighborhood_overlap(
     0.625
     """
     check_same_rows(graph_a, graph_b)
-    k = min(graph_a.k, graph_b.k) if k is None else k
+    k = min(graph_a.k, graph_b.k) if k is None else whole("k", k)
     for graph in (graph_a, graph_b):
         check_k(graph, k)
     n = graph_a.n

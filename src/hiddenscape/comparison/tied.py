@@ -92,7 +92,8 @@ def tied_neighborhoods(points: np.ndarray, graph: NeighborGraph, k: int) -> Neig
     weights[:, :k] = 1.0
     crowds: list[Crowd] = []
     for crowd in _tied_rows(points, graph, k, tied):
-        if len(crowd.members) - 1 > width:
+        # Identical rows are members of each other; a row alone is no member of its own.
+        if len(crowd.members) - (len(crowd.rows) > 1) > width:
             crowds.append(crowd)
             weights[crowd.rows] = 0.0
             continue

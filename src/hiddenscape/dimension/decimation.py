@@ -19,7 +19,7 @@ from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
-from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.neighbors.search import check_graph_of, find_neighbors
 from hiddenscape.results import join_notes, note_words
 
 __all__ = ["decimation"]
@@ -96,7 +96,13 @@ def decimation(
             f"the graph has {graph.n} rows and {graph.k} neighbours, the points have {data.n} rows "
             f"and the estimator needs k = {k}"
         )
-    if graph is None:
+    if graph is not None:
+        check_graph_of(data.original, graph)
+        if graph.metric != "euclidean":
+            raise InputError(
+                f"the subsets are searched by Euclidean distance, the graph is {graph.metric}"
+            )
+    else:
         graph = find_neighbors(data.original, k=min(k, data.n - 1))
     whole = estimator(graph)
     estimates = [whole]

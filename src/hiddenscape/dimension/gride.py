@@ -27,6 +27,7 @@ from hiddenscape.dimension.result import Dimension, DimensionCurve
 from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.types import whole
 
 __all__ = ["gride", "gride_scan"]
 
@@ -101,7 +102,8 @@ def gride(
     >>> abs(gride(graph).value - two_nn(graph, method="mle").value) < 1e-9
     True
     """
-    n2 = 2 * n1 if n2 is None else n2
+    n1 = whole("n1", n1)
+    n2 = 2 * n1 if n2 is None else whole("n2", n2)
     if stderr not in ("fisher", "blocks"):
         raise InputError(f"stderr must be fisher or blocks, got {stderr!r}")
     labels = block_labels(stderr, blocks, graph.n_rows)
@@ -181,7 +183,7 @@ def gride_scan(
     >>> gride_scan(graph).n2
     (2, 4, 8, 16)
     """
-    if max_rank is not None and max_rank < 2:
+    if max_rank is not None and whole("max_rank", max_rank) < 2:
         raise InputError(f"max_rank must be at least 2, got {max_rank}")
     top = graph.k if max_rank is None else min(max_rank, graph.k)
     if duplicates == "unique" and graph.distinct is not None:

@@ -103,7 +103,8 @@ def distance_ratios(graph: NeighborGraph, n1: int, n2: int, duplicates: str) -> 
     first, second = graph.distances[:, n1 - 1], graph.distances[:, n2 - 1]
     dropped = 0
     if duplicates == "drop_zero":
-        keep = first > 0
+        # Rows with a copy, whatever the ranks compared: a large n1 looks past the copies.
+        keep = ~zero
         dropped = graph.n - int(keep.sum())
         first, second, rows = first[keep], second[keep], rows[keep]
     scale = _mean_scale(first, second)

@@ -82,7 +82,10 @@ def rows(points: ArrayLike) -> np.ndarray:
     >>> rows([[1, 2], [3, 4]]).dtype
     dtype('float64')
     """
-    x = np.asarray(points)
+    try:
+        x = np.asarray(points)
+    except ValueError as error:
+        raise InputError(f"points must have shape (n, d), rows of one length: {error}") from error
     if x.ndim != 2:
         raise InputError(f"points must have shape (n, d), got {x.shape}: reshape to one row each")
     if x.shape[1] == 0:

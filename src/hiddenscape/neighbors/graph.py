@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiddenscape.errors import InputError
-from hiddenscape.types import Distances, Indices, IntVector
+from hiddenscape.types import Distances, Indices, IntVector, whole
 
 __all__ = ["NeighborGraph"]
 
@@ -65,9 +65,10 @@ class NeighborGraph:
     note: str = ""
 
     def __post_init__(self) -> None:
-        indices = np.ascontiguousarray(self.indices, dtype=np.int32)
         distances = np.ascontiguousarray(self.distances, dtype=np.float64)
-        _check(indices, distances)
+        # Checked as given: row numbers beyond 32 bits would wrap around into valid ones.
+        _check(np.asarray(self.indices), distances)
+        indices = np.ascontiguousarray(self.indices, dtype=np.int32)
         n = len(indices)
         if self.rows is not None and len(self.rows) != n:
             raise InputError(f"rows must have {n} entries, got {len(self.rows)}")
@@ -114,6 +115,7 @@ class NeighborGraph:
         InputError
             If fewer than ``k`` neighbours are stored.
         """
+        k = whole("k", k)
         if not 1 <= k <= self.k:
             raise InputError(
                 f"the graph stores {self.k} neighbours per row, asked for k = {k}: "
@@ -184,9 +186,12 @@ class NeighborGraph:
         indices = np.asarray(indices)
         if indices.dtype.kind not in "iu":
             raise InputError(f"indices must be integers, got {indices.dtype}")
+        distances = np.asarray(distances)
+        if distances.dtype.kind not in "fiu":
+            raise InputError(f"distances must be real numbers, got {distances.dtype}")
         return cls(
             indices=indices,
-            distances=np.asarray(distances),
+            distances=distances,
             metric=metric,
             exact=exact,
             certificate="given by the caller" if exact else "",

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.arrays import Cloud, blocks, cloud
+from hiddenscape.kernels.arrays import Cloud, blocks, cloud, pair_distances
 from hiddenscape.kernels.cpu import Progress
 from hiddenscape.kernels.dispatch import kernel
 from hiddenscape.neighbors.duplicates import Duplicates, find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.types import whole
 
-__all__ = ["METRICS", "find_neighbors"]
+__all__ = ["METRICS", "check_graph_of", "find_neighbors"]
 
 METRICS = ("euclidean", "angular", "cosine")
 
@@ -75,8 +76,9 @@ def find_neighbors(
     [1.0, 3.0]
     """
     data = cloud(points)
-    if isinstance(k, bool) or int(k) != k or k < 1:
-        raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+    k = whole("k", k)
+    if k < 1:
+        raise InputError(f"k must be a whole number of at least 1, got {k}")
     if k >= data.n:
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
     if metric not in METRICS:
@@ -87,8 +89,47 @@ def find_neighbors(
         data = _directions(data)
     same = find_duplicates(data.original)
     if same.n_distinct == data.n:
-        return _search(data, int(k), metric, same.multiplicity, block_rows, progress)
-    return _search_with_duplicates(data, int(k), metric, same, block_rows, progress)
+        return _search(data, k, metric, same.multiplicity, block_rows, progress)
+    return _search_with_duplicates(data, k, metric, same, block_rows, progress)
+
+
+def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
+    """Refuse a graph that was made from other points: it would give a number of neither.
+
+    The points must have the distances to the first neighbours that the graph states. Graphs made
+    elsewhere may be rough, so only gross differences in most rows count.
+
+    Raises
+    ------
+    InputError
+        If the number of rows or the distances do not agree.
+    NonFiniteError
+        If a row holds NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> check_graph_of(x, find_neighbors(x, k=1))
+    """
+    data = cloud(points)
+    if graph.n != data.n:
+        raise InputError(f"the graph has {graph.n} rows, the points have {data.n}")
+    if graph.metric not in METRICS:
+        return
+    if graph.metric != "euclidean":
+        data = _directions(data)
+    first = graph.indices[:, :1]
+    d = pair_distances(data, np.arange(data.n), first[:, 0])
+    if graph.metric != "euclidean":
+        d = _by_angle(first, d[:, None], graph.metric)[1][:, 0]
+    stated = graph.distances[:, 0]
+    off = np.abs(d - stated) > 0.1 * np.maximum(d, stated)
+    if off.mean() > 0.5:
+        raise InputError(
+            f"the graph is of other points: in {int(off.sum())} of {data.n} rows these points do "
+            "not have the stated distance to the first neighbour; same rows, same order?"
+        )
 
 
 def _search(

@@ -281,3 +281,51 @@ def test_names_rows_that_are_not_finite(which: int, rng: np.random.Generator) ->
     sides[which][[4, 7], 1] = np.nan, np.inf
     with pytest.raises(NonFiniteError, match="rows 4, 7"):
         information_imbalance(*sides)
+
+
+def test_a_graph_of_other_points_is_refused(rng: np.random.Generator) -> None:
+    x, other = rng.normal(size=(80, 3)), find_neighbors(rng.normal(size=(80, 3)), k=2)
+    with pytest.raises(InputError, match="the graph is of other points"):
+        information_imbalance(x, x, graph_a=other)
+    with pytest.raises(InputError, match="the graph is of other points"):
+        information_imbalance_matrix([x, x], graphs=[find_neighbors(x, k=2), other])
+
+
+def test_the_metric_of_a_given_graph_is_stated(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(80, 3))
+    angular = find_neighbors(x, k=2, metric="angular")
+    result = information_imbalance(x, x, graph_a=angular)
+    assert result.parameters["metric_a"] == "angular"
+    assert result.parameters["metric_b"] == "euclidean"
+    assert information_imbalance(x, x).parameters["metric_a"] == "euclidean"
+    with pytest.raises(InputError, match="the jackknife finds Euclidean neighbours"):
+        information_imbalance(x, x, graph_a=angular, stderr="jackknife")
+
+
+@pytest.mark.parametrize("k", [True, 2.5, "3", None])
+def test_k_is_a_whole_number(k: object, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(20, 2))
+    with pytest.raises(InputError, match="k must be a whole number"):
+        information_imbalance(x, x, k=k)  # type: ignore[arg-type]
+    assert information_imbalance(x, x, k=np.float64(2)).value == pytest.approx(3 / 20)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_ties_of_every_number_are_ranked(k: int) -> None:
+    # Row 0 has m equally near neighbours: m runs over the width at which a table becomes a crowd.
+    rng = np.random.default_rng(3)
+    for m in range(2, 20):
+        corners = np.eye(m)
+        x = np.vstack([np.zeros((1, m)), corners, 5 + 9 * rng.uniform(size=(30, m))])
+        y = rng.normal(size=(len(x), 2))
+        d, r = (
+            np.linalg.norm(z[:, None] - z[None], axis=2) + np.diag([np.inf] * len(x))
+            for z in (x, y)
+        )
+        rank = r.argsort(axis=1).argsort(axis=1) + 1.0
+        kth = np.sort(d, axis=1)[:, k - 1 : k]
+        tied, closer = np.isclose(d, kth, rtol=1e-12), d < kth * (1 - 1e-12)
+        left = k - closer.sum(axis=1, keepdims=True)
+        weight = closer + tied * left / tied.sum(axis=1, keepdims=True)
+        want = 2 / len(x) * np.mean((weight * rank).sum(axis=1) / k)
+        assert information_imbalance(x, y, k=k).value == pytest.approx(want, rel=1e-12)

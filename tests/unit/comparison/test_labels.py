@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiddenscape.comparison.labels import label_overlap
+from hiddenscape.comparison.overlap import neighborhood_overlap
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.neighbors.search import find_neighbors
 
 
 def brute_graph(points: np.ndarray, k: int, **fields: object) -> NeighborGraph:
@@ -248,3 +250,19 @@ def test_class_sized_neighbourhood_is_not_cut_by_rounding(rng: np.random.Generat
     near = y[graph.indices[:, :29]] == y[:, None]
     np.testing.assert_array_equal(shares[:100], near[:100].sum(axis=1) / 29)
     np.testing.assert_array_equal(shares[100:], near[100:, :14].sum(axis=1) / 14)
+
+
+@pytest.mark.parametrize("labels", [set(range(6)), dict.fromkeys(range(6), 0), 3, iter("aabbcc")])
+def test_labels_come_in_row_order(labels: object, rng: np.random.Generator) -> None:
+    graph = find_neighbors(rng.normal(size=(6, 2)), k=2)
+    with pytest.raises(InputError, match="labels must be a sequence, one per row in row order"):
+        label_overlap(graph, labels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("k", [True, 1.5])
+def test_k_is_a_whole_number(k: object, rng: np.random.Generator) -> None:
+    graph = find_neighbors(rng.normal(size=(6, 2)), k=2)
+    with pytest.raises(InputError, match="k must be a whole number"):
+        label_overlap(graph, "aabbcc", k=k)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="k must be a whole number"):
+        neighborhood_overlap(graph, graph, k=k)  # type: ignore[arg-type]

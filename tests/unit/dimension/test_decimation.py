@@ -100,3 +100,11 @@ def test_misuse_is_refused() -> None:
         decimation(cube(2, 2))
     with pytest.raises(NonFiniteError):
         decimation(np.full((30, 2), np.nan))
+
+
+def test_a_graph_of_other_points_is_refused(rng: np.random.Generator) -> None:
+    x, other = rng.normal(size=(80, 3)), rng.normal(size=(80, 9))
+    with pytest.raises(InputError, match="the graph is of other points"):
+        decimation(x, graph=find_neighbors(other, k=2))
+    with pytest.raises(InputError, match="searched by Euclidean distance, the graph is angular"):
+        decimation(x, graph=find_neighbors(x, k=2, metric="angular"))

@@ -101,3 +101,10 @@ def test_remarks() -> None:
     assert remarks(r, 5.0) == "ties (48 of 50 ratios are 1); few_points (50 rows)"
     assert "collapsed (estimate below 1)" in remarks(r, 0.9)
     assert "low_for_high_dimension (estimate above log2 of 50 rows)" in remarks(r, 5.7)
+
+
+def test_drop_zero_leaves_rows_with_copies_out_at_every_rank() -> None:
+    # Ranks 4 and 5 are the second and third place after two copies: no ratio of these is wanted.
+    r = distance_ratios(find_neighbors([*LINE, *LINE[:1] * 2], k=5), 4, 5, "drop_zero")
+    assert r is not None
+    assert not {0, 5, 6} & set(r.rows.tolist())

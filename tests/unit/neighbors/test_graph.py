@@ -59,3 +59,15 @@ def test_the_distinct_graph_must_be_known() -> None:
         same.over_distinct()
     plain = find_neighbors([[0.0], [1.0], [4.0]], k=2)
     assert plain.over_distinct() is plain
+
+
+def test_row_numbers_beyond_32_bits_do_not_wrap_around() -> None:
+    for dtype in (np.int64, np.uint64):
+        with pytest.raises(InputError, match=r"indices must lie in 0\.\.1"):
+            NeighborGraph.from_arrays(np.array([[2**32 + 1], [0]], dtype=dtype), np.ones((2, 1)))
+
+
+def test_distances_are_real_numbers() -> None:
+    for distances in (np.full((2, 1), 1j), np.array([["1"], ["1"]])):
+        with pytest.raises(InputError, match="distances must be real numbers"):
+            NeighborGraph.from_arrays(np.array([[1], [0]]), distances)

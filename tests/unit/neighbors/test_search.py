@@ -11,7 +11,7 @@ from hiddenscape.dimension.two_nn import two_nn
 from hiddenscape.errors import InputError, NonFiniteError
 from hiddenscape.kernels import reference
 from hiddenscape.kernels.arrays import cloud
-from hiddenscape.neighbors.search import METRICS, find_neighbors
+from hiddenscape.neighbors.search import METRICS, check_graph_of, find_neighbors
 
 
 class Mapped:
@@ -175,6 +175,8 @@ def test_cosine_halves_the_dimension(rng: np.random.Generator) -> None:
         (0, {}, "k must be a whole number of at least 1, got 0"),
         (1.5, {}, "k must be a whole number"),
         (True, {}, "k must be a whole number"),
+        (None, {}, "k must be a whole number, got None"),
+        (float("nan"), {}, "k must be a whole number, got nan"),
         (1, {"metric": "chebyshev"}, "no metric 'chebyshev'; there are: euclidean, angular"),
         (1, {"block_rows": 0}, "block_rows must be at least 1, got 0"),
         (1, {"metric": "angular"}, "row 2 is zero and has no direction"),
@@ -209,3 +211,21 @@ def test_a_grid_coarser_than_the_neighbors_is_noted(rng: np.random.Generator) ->
     assert find_neighbors(rng.integers(0, 17, size=(200, 64)), k=4).note == ""
     assert find_neighbors(np.zeros((20, 2)), k=4).note == ""
     assert find_neighbors(rng.normal(size=(50, 3)) * 1e250, k=4).note == ""
+
+
+def test_rows_of_different_lengths_are_refused() -> None:
+    with pytest.raises(InputError, match="rows of one length"):
+        find_neighbors([[1.0, 2.0], [3.0]], k=1)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "angular", "cosine"])
+def test_a_graph_belongs_to_its_points(metric: str, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(60, 4))
+    for points in (x, np.vstack([x, x]), x.astype(np.float32)):
+        check_graph_of(points, find_neighbors(points, k=2, metric=metric))
+    graph = find_neighbors(x, k=2, metric=metric)
+    for other in (rng.normal(size=(60, 4)), x[::-1]):
+        with pytest.raises(InputError, match="the graph is of other points"):
+            check_graph_of(other, graph)
+    with pytest.raises(InputError, match="the graph has 60 rows, the points have 59"):
+        check_graph_of(x[1:], graph)
