@@ -29,6 +29,7 @@ from hiddenscape.dimension.two_nn import two_nn
 from hiddenscape.errors import ConfigError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import Estimate
+from hiddenscape.types import whole
 
 __all__ = ["ANALYSES", "DEFAULT_ANALYSES", "Analysis", "Measured", "Settings", "choose"]
 
@@ -57,6 +58,13 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("imbalance_k", "max_rank", "seed"):
+            value = getattr(self, name)
+            if not (name == "max_rank" and value is None):
+                object.__setattr__(self, name, whole(name, value))
+        object.__setattr__(self, "k", tuple(dict.fromkeys(whole("k", k) for k in self.k)))
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
         if not self.k or any(k < 1 for k in self.k) or self.imbalance_k < 1:
             raise ConfigError(f"k must be one or more numbers >= 1, got {self.k}")
         if self.max_rank is not None and self.max_rank < 2:
@@ -240,17 +248,25 @@ def _duplicates(
 def _norms(
     points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
 ) -> Iterator[Measured]:
-    norms = np.array([math.sqrt(float(np.dot(row, row))) for row in _rows64(points)])
-    mean = float(norms.mean())
+    norms = np.array([_norm(row) for row in _rows64(points)])
+    largest = float(norms.max()) or 1.0
+    mean = largest * float((norms / largest).mean())
     yield Measured(
         quantity="mean",
         estimate=Estimate(
             value=mean,
-            stderr=float(norms.std(ddof=1) / math.sqrt(len(norms))),
-            stderr_kind="exact",
+            stderr=largest * float((norms / largest).std(ddof=1)) / math.sqrt(len(norms)),
+            stderr_kind="bootstrap",
             n_used=len(norms),
         ),
     )
+
+
+def _norm(row: np.ndarray) -> float:
+    # Scaled by a power of two: squares of large values leave the range of float64.
+    exponent = int(np.frexp(np.abs(row).max())[1])
+    scaled = np.ldexp(row, -exponent)
+    return math.ldexp(math.sqrt(float(np.dot(scaled, scaled))), exponent)
 
 
 def _rows64(points: np.ndarray) -> Iterator[np.ndarray]:

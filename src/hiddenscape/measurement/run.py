@@ -125,7 +125,7 @@ def measure(
     """
     run = run if isinstance(run, Run) else open_run(run)
     settings = Settings(
-        k=(k,) if isinstance(k, int) else tuple(k),
+        k=_sizes(k),
         max_rank=max_rank,
         imbalance_k=imbalance_k,
         seed=seed,
@@ -139,6 +139,10 @@ def measure(
     table = run.table
     read_profile(run, table)
     return table
+
+
+def _sizes(k: object) -> tuple[Any, ...]:
+    return tuple(k) if isinstance(k, Sequence | np.ndarray) and not isinstance(k, str) else (k,)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hiddenscape as hs
-from hiddenscape.analyses import ANALYSES
+from hiddenscape.analyses import ANALYSES, Settings
 from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.errors import ConfigError, InputError, StoreError
 from hiddenscape.measurement import run as engine
@@ -287,6 +287,29 @@ def test_misuse_is_refused_by_name(tmp_path, sites) -> None:
         hs.measure(run, k=0)
     with pytest.raises(StoreError, match="the directory does not exist"):
         hs.measure(tmp_path / "nowhere")
+
+
+def test_counts_may_be_of_numpy_and_must_be_whole(tmp_path, sites) -> None:
+    run = _make(tmp_path, sites)
+    one = {"sites": ["l0"], "analyses": ["neighborhood_overlap"]}
+    table = hs.measure(run, k=np.int64(5), seed=np.int64(3), **one)
+    assert table.unique("k") == [5]
+    assert len(hs.measure(run, k=(5, 5.0), seed=3, **one)) == len(table)
+    for wrong in ({"k": 2.5}, {"k": "5"}, {"k": None}, {"seed": "a"}, {"imbalance_k": 1.5}):
+        with pytest.raises(InputError, match="must be a whole number"):
+            hs.measure(run, **one, **wrong)
+    with pytest.raises(ConfigError, match="seed must not be negative"):
+        hs.measure(run, seed=-1, **one)
+
+
+def test_norms_of_huge_rows_are_finite(sites) -> None:
+    points = sites["l0"].astype(np.float64)
+    huge, plain = (
+        next(iter(ANALYSES["norms"].compute(x, Settings()))).estimate
+        for x in (1e200 * points, points)
+    )
+    assert huge.value == pytest.approx(1e200 * plain.value)
+    assert huge.stderr == pytest.approx(1e200 * plain.stderr)
 
 
 def test_too_few_finite_rows_are_refused(tmp_path, sites) -> None:
