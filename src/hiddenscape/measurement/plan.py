@@ -64,6 +64,11 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
+def content_of(rs: RepresentationSet, site: Site, rows: np.ndarray) -> str:
+    """The hash over the rows of a site that are measured."""
+    return digest(rs[site.key].content_hash, digest(rows.tolist()))
+
+
 def params_hash(analysis: Analysis, settings: Settings) -> str:
     """The hash over what fixes the numbers of an analysis."""
     return digest(analysis.name, asdict(settings), _NUMBERS_VERSION)

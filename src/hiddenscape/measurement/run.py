@@ -18,6 +18,7 @@ from hiddenscape.measurement.graphs import file_stem, load_graph, save_graph
 from hiddenscape.measurement.maps import write_maps
 from hiddenscape.measurement.plan import (
     Unit,
+    content_of,
     digest,
     finite_rows,
     label_columns,
@@ -188,7 +189,16 @@ class _Job:
         return "all" if analysis.rows == "all" else digest(sorted(self.contents.items()))
 
     def across_unit(self, analysis: Analysis) -> Unit:
-        return unit(analysis, self.settings, [], [self.contents[s.key] for s in self.sites])
+        return self._over(analysis, self.sites)
+
+    def across_done(self, analysis: Analysis) -> bool:
+        # What was measured over all sites holds every pair of some of them, and must not make way.
+        over = (self.sites, tuple(self.rs.sites))
+        return any(self._over(analysis, sites).done(self.results) for sites in over)
+
+    def _over(self, analysis: Analysis, sites: Sequence[Site]) -> Unit:
+        content = [content_of(self.rs, site, self.rows) for site in sites]
+        return unit(analysis, self.settings, [], content)
 
     def load(self, site: Site) -> np.ndarray:
         # Otherwise the pages of every site read so far would stay in memory.
@@ -222,8 +232,7 @@ def _prepare(
         f"k = {k} was left out: the run has {len(rows)} rows" for k in settings.k if k >= len(rows)
     ]
     _forget_other_points(run, rs)
-    selection = digest(rows.tolist())
-    contents = {s.key: digest(rs[s.key].content_hash, selection) for s in chosen}
+    contents = {s.key: content_of(rs, s, rows) for s in chosen}
     return _Job(run, rs, settings, analyses, chosen, rows, dropped, columns, warnings, contents)
 
 
@@ -247,7 +256,7 @@ def _forget_other_points(run: Run, rs: RepresentationSet) -> None:
 
 
 def _work(job: _Job) -> Iterator[None]:
-    across = [a for a in job.across if not job.across_unit(a).done(job.results)]
+    across = [a for a in job.across if not job.across_done(a)]
     pending = {
         s.key: [a for a in job.per_site if not job.site_unit(a, s).done(job.results)]
         for s in job.sites

@@ -187,6 +187,14 @@ def test_sites_whose_names_look_alike_as_file_names_keep_their_numbers(tmp_path,
     assert list((tmp_path / "run" / "results").iterdir()) == parts
 
 
+def test_measuring_some_sites_keeps_what_was_measured_over_all(tmp_path, sites) -> None:
+    run = _make(tmp_path, sites)
+    analyses = ["neighborhood_overlap", "information_imbalance"]
+    before = hs.measure(run, analyses).to_csv()
+    assert hs.measure(run, analyses, sites=["l1"]).to_csv() == before
+    assert hs.measure(run, analyses).to_csv() == before
+
+
 def test_rows_with_nan_leave_every_site_and_are_named(tmp_path, sites) -> None:
     broken = {s: x.copy() for s, x in sites.items()}
     broken["l1"][17, 3] = np.nan
