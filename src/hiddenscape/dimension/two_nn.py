@@ -126,14 +126,15 @@ def two_nn(
     ------
     InputError
         For a graph with one neighbour, an unknown method, fewer than 3 ratios to use,
-        ``fit`` with fraction 1 and positions i/N, or a metric that is not a length.
+        ``fit`` with fraction 1 and positions i/N, or a prior that is not positive.
     DuplicateRowsError
         For identical rows under ``duplicates="error"``.
 
     Notes
     -----
     Too low in high dimension: 26 to 33 for Gaussians of dimension 50 with 500 to 2000 rows;
-    ``low_for_high_dimension`` warns above log2(N).
+    ``low_for_high_dimension`` warns above log2(N). A graph of 1 - cos, which is no length, gives
+    half the dimension: take ``metric="angular"``. The metric stands in ``parameters``.
 
     Examples
     --------
@@ -145,6 +146,8 @@ def two_nn(
     '1.93 +- 0.06'
     """
     _check(method, fraction, positions, graph)
+    if not (prior[0] > 0 and prior[1] > 0):
+        raise InputError(f"prior must be two positive numbers a, b of Gamma(a, b), got {prior}")
     if stderr not in ("model", "blocks"):
         raise InputError(f"stderr must be model or blocks, got {stderr!r}")
     labels = block_labels(stderr, blocks, graph.n_rows)

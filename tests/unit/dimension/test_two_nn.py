@@ -219,3 +219,10 @@ def test_one_neighbor_is_not_enough() -> None:
 def test_the_kept_share_is_rounded_as_meant(n: int, fraction: float, kept: int) -> None:
     r = two_nn(pareto_graph(n, 2.0), fraction=fraction)
     assert r.value / r.stderr == pytest.approx(math.sqrt(kept - 2))
+
+
+@pytest.mark.parametrize("prior", [(-400.0, 5.0), (2.0, 0.0), (float("nan"), 5.0)])
+def test_a_prior_is_positive(prior: tuple[float, float], rng: np.random.Generator) -> None:
+    graph = find_neighbors(rng.normal(size=(30, 2)), k=2)
+    with pytest.raises(InputError, match="prior must be two positive numbers"):
+        two_nn(graph, method="bayes", prior=prior)
