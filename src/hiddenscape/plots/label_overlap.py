@@ -103,16 +103,22 @@ def draw_label_overlap(data: LabelOverlapData, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     x = np.arange(len(data.axis))
     values, stderrs = data.overlap.values, np.nan_to_num(data.overlap.stderrs)
-    ax.plot(x, data.ceiling.values, color=COLORS.ink, lw=0.8, ls="-.", label="ceiling")
+    drawn = [c.values for c in (data.overlap, data.chance, data.null) if c is not None]
+    top = max((float(np.nanmax(v)) for v in drawn if np.isfinite(v).any()), default=1.0)
+    ceiling = data.ceiling.values
+    lowest = float(np.nanmin(ceiling)) if np.isfinite(ceiling).any() else top
+    # A ceiling far above the curves would flatten them: it is then said, not drawn.
+    near = lowest <= 2 * top
+    name = "ceiling" if near else f"ceiling {lowest:.2f}, above the frame"
+    ax.plot(x, ceiling, color=COLORS.ink, lw=0.8, ls="-.", label=name)
     ax.plot(x, data.chance.values, color=COLORS.ink, lw=0.8, ls=":", label="chance")
     if data.null is not None:
         ax.plot(x, data.null.values, color=COLORS.ghost, ls=(0, (4, 3)), label="untrained")
     ax.fill_between(x, values - stderrs, values + stderrs, color=COLORS.main, alpha=0.2, lw=0)
     ax.plot(x, values, color=COLORS.main, marker="o", ms=3.5, label="this network")
     site_ticks(ax, data.axis)
-    drawn = [c.values for c in (data.overlap, data.ceiling, data.null) if c is not None]
-    top = max((float(np.nanmax(v)) for v in drawn if np.isfinite(v).any()), default=1.0)
-    ax.set_ylim(0, 1.2 * top)  # room for the legend
+    reach = float(np.nanmax(ceiling)) if near and np.isfinite(ceiling).any() else top
+    ax.set_ylim(0, 1.2 * max(top, reach))  # room for the legend
     ax.set_ylabel("label overlap")
     s = data.series
     ax.set_title(f"Label overlap with {s.label!r}, {s.weighting}, k = {s.k}")
