@@ -62,12 +62,23 @@ def differences(stored: Any, new: Any, name: str = "") -> list[tuple[str, Any, A
             inner = f"{name}.{key}" if name else str(key)
             found += differences(stored.get(key), new.get(key), inner)
         return found
+    keys = _keys(stored), _keys(new)
+    if set(keys[0]) != set(keys[1]):
+        # The shared ones would fill a message without telling anything.
+        there, now = (tuple(k for k in a if k not in b) for a, b in (keys, keys[::-1]))
+        return [(f"{name}[].key, not counting shared ones,", there, now)]
     if isinstance(stored, tuple) and isinstance(new, tuple) and len(stored) == len(new):
         found = []
         for i, (a, b) in enumerate(zip(stored, new, strict=True)):
             found += differences(a, b, f"{name}[{i}]")
         return found
     return [] if canonical_json(stored) == canonical_json(new) else [(name, stored, new)]
+
+
+def _keys(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple):
+        return ()
+    return tuple(e["key"] for e in value if isinstance(e, Mapping) and "key" in e)
 
 
 def describe(value: Any, limit: int = 80) -> str:

@@ -196,7 +196,9 @@ def _claim(folder: Path, manifest: Manifest, *, strict: bool) -> tuple[str, ...]
     stored = read_manifest(path)
     wrong = differences(stored.identity, manifest.identity)
     if wrong:
-        raise _mismatch(folder, wrong[0], "write elsewhere (--out) or begin anew (--overwrite)")
+        # A hash says least to a person: where another field differs too, name that one.
+        telling = min(wrong, key=lambda field: field[0].endswith(("hash", "fingerprint")))
+        raise _mismatch(folder, telling, "write elsewhere (--out) or begin anew (--overwrite)")
     changed = differences(stored.environment, manifest.environment)
     if strict and changed:
         raise _mismatch(folder, changed[0], "restore that environment or leave out --strict")

@@ -166,3 +166,11 @@ def test_versions_are_found_without_importing() -> None:
     assert found["numpy"] == np.__version__
     assert found["no-such-package-at-all"] is None
     assert found["hiddenscape"]
+
+
+def test_different_sites_are_told_by_the_keys_that_differ() -> None:
+    both = tuple({"key": f"resid_post.{i}@mean", "depth": i} for i in range(9))
+    more = ({"key": "embed@last", "depth": 0}, *both)
+    ((name, stored, new),) = differences({"sites": more}, {"sites": both})
+    assert name.startswith("sites[].key")
+    assert (stored, new) == (("embed@last",), ())

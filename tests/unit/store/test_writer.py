@@ -339,3 +339,10 @@ def test_a_file_system_without_links_still_makes_one_manifest(
         files.write_atomic(tmp_path / "x", [b"2"], needed=1, replace=False)
     assert (tmp_path / "x").read_bytes() == b"1"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "x"]
+
+
+def test_a_field_that_says_more_than_a_hash_is_named_first(tmp_path: Path) -> None:
+    random_store(tmp_path, random_manifest(identity={"a_hash": "0f", "limit": 150}))
+    other = random_manifest(identity={"a_hash": "1e", "limit": 100})
+    with pytest.raises(ManifestMismatch, match=r"limit is 150 there and 100 now"):
+        StoreWriter(tmp_path / "acts", other)
