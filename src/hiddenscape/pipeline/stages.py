@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from hiddenscape.errors import ConfigError
+from hiddenscape.analyses import choose
+from hiddenscape.errors import ConfigError, InputError
 from hiddenscape.pipeline.datasets import open_data
 from hiddenscape.pipeline.networks import open_network
 from hiddenscape.pipeline.provenance import identity, recorded
@@ -141,7 +142,14 @@ def run(
     ['unused']
     """
     spec.require("network", "data", "out")
+    choose(
+        spec.analyses or None
+    )  # a misspelt name must not wait until hours of extraction are done
     dataset = open_data(spec)
+    if until != "extract" and len(dataset) < 3:
+        raise InputError(
+            f"{dataset.name}: {len(dataset)} rows, at least 3 are needed to measure anything"
+        )
     parts = [trained_part(spec)]
     if spec.untrained_twin:
         parts.append(twin_part(spec))

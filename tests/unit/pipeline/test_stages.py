@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import hiddenscape as hs
-from hiddenscape.errors import ConfigError, ManifestMismatch
+from hiddenscape.errors import ConfigError, InputError, ManifestMismatch
 from hiddenscape.spec import RunSpec
 
 
@@ -132,3 +133,17 @@ def test_provenance(spec: RunSpec, place: Path) -> None:
     assert info["start"] <= info["end"]
     assert info["start"].endswith("+00:00")
     assert hs.cite(run).count("@") == 2
+
+
+def test_a_misspelt_analysis_costs_no_extraction(spec: RunSpec) -> None:
+    wrong = replace(spec, analyses=["tow_nn"])
+    with pytest.raises(ConfigError, match="no analysis tow_nn"):
+        hs.run(wrong)
+    assert not (Path(spec.out) / "acts").exists()
+
+
+def test_two_rows_are_refused_before_anything_runs(spec: RunSpec, place: Path) -> None:
+    np.save(place / "two.npy", np.eye(2, 6, dtype=np.float32))
+    with pytest.raises(InputError, match="two: 2 rows, at least 3 are needed"):
+        hs.run(replace(spec, data=place / "two.npy", labels=()))
+    assert not Path(spec.out).exists()
