@@ -483,3 +483,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def test_a_network_that_overflows_nothing_is_not_told_to_use_more_bits(tmp_path):
+    with pytest.raises(NetworkError, match=r"leave the site out \(sites\), or repair"):
+        extract(Poisoned(-1e9), array_dataset(points()), tmp_path, sites="lin")

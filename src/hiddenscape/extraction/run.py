@@ -267,9 +267,15 @@ def _shard(
     for key, points in tensors.items():
         good = np.isfinite(points).all(axis=1)
         if not good[status == STATUS["ok"]].any() and (status == STATUS["ok"]).any():
+            wide = plan.dtype in ("float32", "float64")
+            remedy = (
+                "leave the site out (sites), or repair the network"
+                if wide
+                else f"the network overflows in {plan.dtype}; load it with dtype 'float32'"
+            )
             raise NetworkError(
-                f"site {key!r} gives NaN or infinity for every row from {start} to {stop - 1}: the "
-                f"network overflows in {plan.dtype}; load it with dtype 'float32'"
+                f"site {key!r} gives NaN or infinity for every row from {start} to {stop - 1}: "
+                f"{remedy}"
             )
         finite &= good
     status[(status == STATUS["ok"]) & ~finite] = STATUS["failed"]
