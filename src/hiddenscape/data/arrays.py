@@ -192,13 +192,23 @@ def _token_row(number: int, row: Any, name: str) -> np.ndarray:
     return array.astype(np.int32)
 
 
+def plain_reason(error: Exception) -> str:
+    """Why numpy could not read a file, without its advice to unpickle what it does not know."""
+    text = str(error)
+    if "pickle" in text or "Python objects" in text:
+        return "a pickle, which is never opened, or no .npy at all; save numbers with np.save"
+    return text
+
+
 def _load_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a readable .npy file of numbers ({error})") from error
+        raise InputError(
+            f"{path}: not a readable .npy file of numbers ({plain_reason(error)})"
+        ) from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: holds several arrays; name one of them")
     return array

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from hiddenscape.data.arrays import ArrayDataset, array_dataset
+from hiddenscape.data.arrays import ArrayDataset, array_dataset, plain_reason
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.data.images import IMAGE_SUFFIXES, ImageDataset, image_dataset
 from hiddenscape.data.text import text_dataset
@@ -108,7 +108,7 @@ def array_file(path: Path) -> np.ndarray:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({error})") from error
+        raise InputError(f"{path}: not a readable .npy file ({plain_reason(error)})") from error
     if not isinstance(found, np.ndarray):
         raise InputError(f"{path}: holds several arrays; expected one")
     return found
@@ -127,7 +127,8 @@ def _npz(
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable .npz file of plain arrays ({error})") from error
+        reason = plain_reason(error)
+        raise InputError(f"{path}: not a readable .npz file of plain arrays ({reason})") from error
     candidates = [n for n in _INPUT_NAMES if n in arrays]
     if input is None:
         deep = [n for n, a in arrays.items() if a.ndim > 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from hiddenscape.data.arrays import array_dataset, token_dataset
 from hiddenscape.data.dataset import canonical_bytes
+from hiddenscape.data.open import array_file
 from hiddenscape.errors import InputError, NonFiniteError
 
 X = np.arange(12.0).reshape(4, 3)
@@ -127,3 +130,11 @@ def test_token_rows_are_whole_numbers(row):
 def test_special_flags_must_fit():
     with pytest.raises(InputError, match="one flag per token"):
         token_dataset([[1, 2]], special=[[1]])
+
+
+def test_a_pickle_is_refused_without_advice_to_open_it(tmp_path):
+    (tmp_path / "x.npy").write_bytes(pickle.dumps([1, 2, 3]))
+    for read in (array_dataset, array_file):
+        with pytest.raises(InputError, match="a pickle, which is never opened") as caught:
+            read(tmp_path / "x.npy")
+        assert "allow_pickle" not in str(caught.value)
