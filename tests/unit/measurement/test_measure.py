@@ -13,10 +13,11 @@ import hiddenscape as hs
 from hiddenscape.analyses import ANALYSES, Settings
 from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.errors import ConfigError, InputError, StoreError
-from hiddenscape.measurement import run as engine
+from hiddenscape.measurement import sites as engine
 from hiddenscape.measurement.reading import _partitions
 from hiddenscape.neighbors.search import find_neighbors
 from hiddenscape.plots.sites import latest
+from hiddenscape.table import Table
 
 N = 240
 
@@ -363,3 +364,19 @@ def test_rows_of_the_table_name_the_network_and_the_data(tmp_path) -> None:
     hs.extract(network, data, tmp_path / "run")
     table = hs.measure(tmp_path / "run", ["two_nn"])
     assert {(r.model, r.dataset) for r in table} == {("a map", "a cloud")}
+
+
+def test_choosing_sites_changes_no_number(tmp_path, sites) -> None:
+    repeated = {s: x.copy() for s, x in sites.items()}
+    repeated["l1"][100:120] = repeated["l1"][:20]
+    run = _make(tmp_path, repeated)
+    alone = hs.measure(run, ["two_nn"], sites=["l0"]).to_csv()
+    together = hs.measure(run, ["two_nn"])
+    assert Table(together.select(site="l0")).to_csv() == alone
+
+
+def test_choosing_labels_keeps_the_others(tmp_path, sites) -> None:
+    labels = {"a": np.arange(N) % 3, "b": np.arange(N) % 4}
+    run = _make(tmp_path, sites, labels)
+    everything = hs.measure(run, ["label_overlap"], k=5).to_csv()
+    assert hs.measure(run, ["label_overlap"], k=5, labels=["a"]).to_csv() == everything

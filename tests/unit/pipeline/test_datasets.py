@@ -70,8 +70,8 @@ def test_the_inputs_of_an_archive_can_be_named(place: Path) -> None:
 
 
 def test_digits_are_there_without_a_file() -> None:
-    data = open_data(RunSpec(data="digits", limit=30, labels=["label"]))
-    assert (len(data), list(data.labels), data.kind) == (30, ["label"], "arrays")
+    data = open_data(RunSpec(data="digits", limit=30, labels=["digit"]))
+    assert (len(data), list(data.labels), data.kind) == (30, ["digit"], "arrays")
 
 
 def test_missing_files_are_named(place: Path) -> None:
