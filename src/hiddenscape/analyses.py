@@ -45,7 +45,7 @@ class Settings:
     k : tuple of int
         Neighbourhood sizes of the overlaps.
     max_rank : int or None
-        Largest n2 of the GRIDE scan; None means min(n / 4, 1024).
+        Largest n2 of the GRIDE scan; None means min(n / 4, 256).
     imbalance_k : int
         Neighbours averaged by the information imbalance.
     seed : int
@@ -72,7 +72,7 @@ class Settings:
 
     def largest_rank(self, n: int) -> int:
         """n2 up to which GRIDE scans n rows."""
-        wanted = min(n // 4, 1024) if self.max_rank is None else self.max_rank
+        wanted = min(n // 4, 256) if self.max_rank is None else self.max_rank
         return max(2, min(wanted, n - 1))
 
 
@@ -118,6 +118,8 @@ class Analysis:
     rows : str
         ``distinct``: identical rows enter once, and the same rows enter at every site. ``all``:
         every row enters (ties are ordered by row number).
+    uses : tuple of str
+        The fields of :class:`Settings` that its numbers depend on.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Analysis:
     laws: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[float, float] = (-math.inf, math.inf)
     rows: Literal["distinct", "all"] = "all"
+    uses: tuple[str, ...] = ()
     summary: str = ""
 
 
@@ -290,6 +293,7 @@ _ENTRIES = (
             laws=_LENGTH,
             bounds=(0.0, math.inf),
             rows="distinct",
+            uses=("seed",) if method == "fit" else (),
             summary=f"TwoNN intrinsic dimension, {words}",
         )
         for name, method, words in (
@@ -307,6 +311,7 @@ _ENTRIES = (
         citations=("denti2022gride",),
         laws=_LENGTH,
         bounds=(0.0, math.inf),
+        uses=("max_rank",),
         rows="distinct",
         summary="GRIDE intrinsic dimension at neighbour ranks (1, 2), (2, 4), (4, 8), ...",
     ),
@@ -318,6 +323,7 @@ _ENTRIES = (
         citations=("facco2017twonn",),
         laws={**_LENGTH, "permute": "~"},
         bounds=(0.0, math.inf),
+        uses=("seed",),
         rows="distinct",
         summary="TwoNN on disjoint subsets of N / 2^s rows with neighbours found anew",
     ),
@@ -341,6 +347,7 @@ _ENTRIES = (
             quantities=("overlap", "chance", "ceiling", "adjusted"),
             citations=("doimo2020nucleation",),
             laws=_LENGTH,
+            uses=("k",),
             summary=f"share of the k nearest neighbours that carry the row's label, {words}",
         )
         for name, weighting, words in (
@@ -378,6 +385,7 @@ _ENTRIES = (
         citations=("doimo2020nucleation",),
         laws=_LENGTH,
         bounds=(0.0, 1.0),
+        uses=("k",),
         summary="share of the k nearest neighbours that two sites have in common",
     ),
     Analysis(
@@ -389,6 +397,7 @@ _ENTRIES = (
         citations=("glielmo2022imbalance",),
         laws=_LENGTH,
         bounds=(0.0, 2.0),
+        uses=("imbalance_k",),
         summary="2 / N times the mean rank in site B of the nearest neighbours in site A",
     ),
 )

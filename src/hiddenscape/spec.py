@@ -166,7 +166,7 @@ class RunSpec:
         "measure", "Neighborhood sizes of the overlaps.", (10, 30), minimum=1
     )
     max_rank: int | None = _option(
-        "measure", "Largest neighbor rank of the GRIDE scan; by default min(n / 4, 1024).", None,
+        "measure", "Largest neighbor rank of the GRIDE scan; by default min(n / 4, 256).", None,
         minimum=2,
     )  # fmt: skip
     imbalance_k: int = _option(

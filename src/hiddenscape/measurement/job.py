@@ -124,6 +124,10 @@ def prepare(
     warnings += [
         f"k = {k} was left out: the run has {len(rows)} rows" for k in settings.k if k >= len(rows)
     ]
+    withdrawn = rs.manifest.recorded.get("withdrawn") or {}
+    warnings += [f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:5]]
+    if len(withdrawn) > 5:
+        warnings.append(f"{len(withdrawn) - 5} more sites were not offered: see acts/manifest.json")
     _forget_other_points(run, rs)
     contents = {s.key: content_of(rs, s, rows) for s in rs.sites}
     return Job(run, rs, settings, analyses, chosen, rows, dropped, columns, warnings, contents)

@@ -21,7 +21,7 @@ from hiddenscape.types import Site
 __all__ = ["Unit", "finite_rows", "label_columns", "select_sites"]
 
 # Raise when the meaning of a stored number changes: parts of another version are measured again.
-_NUMBERS_VERSION = 2
+_NUMBERS_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,12 @@ def content_of(rs: RepresentationSet, site: Site, rows: np.ndarray) -> str:
 
 def params_hash(analysis: Analysis, settings: Settings) -> str:
     """The hash over what fixes the numbers of an analysis."""
-    return digest(analysis.name, asdict(settings), _NUMBERS_VERSION)
+    return digest(analysis.name, _used(analysis, settings), _NUMBERS_VERSION)
+
+
+def _used(analysis: Analysis, settings: Settings) -> dict[str, object]:
+    """The settings that this analysis depends on: others must not file its numbers anew."""
+    return {name: value for name, value in asdict(settings).items() if name in analysis.uses}
 
 
 def parameters(analysis: Analysis, settings: Settings) -> dict[str, object]:
@@ -80,7 +85,7 @@ def parameters(analysis: Analysis, settings: Settings) -> dict[str, object]:
         "analysis": analysis.name,
         "summary": analysis.summary,
         "citations": list(analysis.citations),
-        "settings": asdict(settings),
+        "settings": _used(analysis, settings),
         "hiddenscape": __version__,
     }
 

@@ -53,7 +53,7 @@ def measure(
     k : int or sequence of int
         Neighbourhood sizes of the overlaps. Sizes >= n are left out with a warning.
     max_rank : int, optional
-        Largest n2 of the GRIDE scan; min(n / 4, 1024) by default.
+        Largest n2 of the GRIDE scan; min(n / 4, 256) by default.
     imbalance_k : int
         Neighbours averaged by the information imbalance.
     seed : int

@@ -52,7 +52,6 @@ def demo(
         data="digits",
         limit=rows,
         untrained_twin=True,
-        max_rank=256,
         out=str(out),
         title="A small image transformer on handwritten digits",
     )

@@ -380,3 +380,31 @@ def test_choosing_labels_keeps_the_others(tmp_path, sites) -> None:
     run = _make(tmp_path, sites, labels)
     everything = hs.measure(run, ["label_overlap"], k=5).to_csv()
     assert hs.measure(run, ["label_overlap"], k=5, labels=["a"]).to_csv() == everything
+
+
+def test_a_setting_that_an_analysis_does_not_use_files_nothing_anew(tmp_path, sites) -> None:
+    run = _make(tmp_path, sites)
+    before = hs.measure(run, ["two_nn", "gride"], k=5, max_rank=8)
+    after = hs.measure(run, ["two_nn", "gride"], k=9, seed=4, max_rank=8)
+    assert after.to_csv() == before.to_csv()
+    deeper = hs.measure(run, ["gride"], max_rank=16)
+    assert len(deeper.select(analysis="two_nn")) == 3
+
+
+def test_sites_that_a_network_does_not_offer_are_named(tmp_path) -> None:
+    import torch
+
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = torch.nn.Linear(5, 5)
+            self.last = torch.nn.Linear(5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.shared(self.shared(x)))
+
+    data = hs.array_dataset(np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
+    hs.extract(hs.wrap_module(Twice()), data, tmp_path / "run")
+    hs.measure(tmp_path / "run", ["two_nn"])
+    warnings = json.loads((tmp_path / "run" / "measure.json").read_text())["warnings"]
+    assert any(w.startswith("site module:shared was not offered") for w in warnings)
