@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -36,8 +39,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
 
 
-def frozen(array: np.ndarray) -> np.ndarray:
-    """A read-only copy: functions must not write to their input."""
-    out = np.array(array)
-    out.flags.writeable = False
-    return out
+@pytest.fixture(scope="session")
+def fake() -> ModuleType:
+    """Made-up run directories: the module ``tests/plots/fake_run.py``."""
+    helper = ROOT / "tests" / "plots" / "fake_run.py"
+    spec = importlib.util.spec_from_file_location("fake_run", helper)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault("fake_run", importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module
