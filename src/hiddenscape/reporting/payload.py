@@ -119,6 +119,6 @@ def _sites(source: Source) -> list[dict[str, Any]]:
 def _site_word(source: Source) -> str:
     for name, label in zip(source.axis.names, source.axis.labels, strict=True):
         stem, _, number = name.rpartition(".")
-        if label == number:
+        if stem and label == number:
             return f"site (numbers: {stem})"
     return "site"
