@@ -180,6 +180,9 @@ def _reason(where: str, error: BaseException) -> str:
         )
     if isinstance(error, SafetensorError):
         return f"{where}: its safetensors file is damaged ({text[:200]}); copy it again"
+    if not Path(where).is_dir():
+        # The hub's own message does not say that a path may have been meant.
+        return f"{where}: no folder of that name is here, and the hub gave nothing: {text[:300]}"
     return f"{where}: cannot be loaded ({text[:300]})"
 
 

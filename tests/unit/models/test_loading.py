@@ -127,3 +127,9 @@ def test_a_device_that_is_not_here(checkpoint):
 def test_an_attention_that_cannot_be_had_is_an_error(checkpoint):
     with pytest.raises(NetworkError, match="cannot be loaded"):
         load_network(checkpoint("imagegpt"), attn="flash_attention_2")
+
+
+def test_a_name_that_is_neither_a_folder_nor_on_the_hub_says_both(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(NetworkError, match=r"^runs/nope: no folder of that name is here"):
+        load_network("runs/nope")
