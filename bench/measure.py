@@ -36,7 +36,7 @@ import hiddenscape as hs
 start = time.perf_counter()
 table = hs.measure(sys.argv[1], max_rank=int(sys.argv[2]) or None)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"rows": len(table), "seconds": time.perf_counter() - start, "peak_mib": peak}))
+print(json.dumps({"numbers": len(table), "seconds": time.perf_counter() - start, "peak_mib": peak}))
 """
 
 
@@ -59,14 +59,14 @@ def main() -> None:
             text=True,
         )
         record = json.loads(done.stdout) | {"process_seconds": time.perf_counter() - start}
+    target = args.__dict__.pop("json")
     record |= vars(args) | {
-        "json": None,
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }
     print(json.dumps(record, indent=1))
-    if args.json:
-        args.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if target:
+        target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
