@@ -65,7 +65,7 @@ def test_training_gathers_digits_of_one_kind(tmp_path: Path) -> None:
     assert full.null is not None
 
     def best(of: hs.Run) -> float:
-        found = of.table.select(analysis="label_overlap", label="label", quantity="overlap", k=10)
+        found = of.table.select(analysis="label_overlap", label="digit", quantity="overlap", k=10)
         return float(found.values().max())
 
     # The standard error of a label overlap of 2160 rows is below 0.01.
