@@ -4,12 +4,60 @@ from __future__ import annotations
 
 import numpy as np
 
-from hiddenscape.kernels.arrays import Cloud, pair_distances
+from hiddenscape.kernels import arrays
+from hiddenscape.kernels.arrays import Cloud
+from hiddenscape.kernels.metrics import Space
 
-__all__ = ["mid_ranks", "nearest"]
+__all__ = ["mid_ranks", "nearest", "pair_distances"]
 
 
-def nearest(points: Cloud, k: int) -> tuple[np.ndarray, np.ndarray]:
+def pair_distances(points: Cloud | Space, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    r"""Distances between rows ``i`` and rows ``j``, one per pair.
+
+    A :class:`Cloud` is measured by :func:`hiddenscape.kernels.arrays.pair_distances`. In a
+    :class:`Space` the terms of all columns are float64 numbers added from the first column to the
+    last, one rounding each: the difference :math:`|x_c - y_c|` (manhattan), 1 where the columns
+    differ (hamming), the square of the wrapped difference (periodic; root at the end). With h half
+    a period, the wrapped difference is :math:`|x_c - y_c|` up to h and
+    :math:`(h - |x_c|) + (h - |y_c|)` beyond. Where a sum of squares is below 2**-900 or above
+    2**1000 the wrapped differences are first divided by the power of two above the largest.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.metrics import space
+    >>> clock = space([[1.0], [11.5]], "periodic", 12)
+    >>> pair_distances(clock, np.array([0]), np.array([1]))
+    array([1.5])
+    """
+    if isinstance(points, Cloud):
+        return arrays.pair_distances(points, i, j)
+    x, y = points.values[i].astype(np.float64), points.values[j].astype(np.float64)
+    if points.metric == "hamming":
+        return np.asarray((x != y).sum(axis=1), dtype=np.float64)
+    apart = np.abs(x - y)
+    if points.metric == "manhattan":
+        return _in_order(apart)
+    assert points.period is not None
+    half = points.period / 2
+    w = np.where(apart > half, (half - np.abs(x)) + (half - np.abs(y)), apart)
+    with np.errstate(over="ignore", under="ignore"):
+        total = _in_order(w * w)
+        out: np.ndarray = np.sqrt(total)
+    for p in np.flatnonzero((total < 2.0**-900) | (total > 2.0**1000)):
+        exponent = np.frexp(w[p].max())[1]
+        scaled = np.ldexp(w[p], -exponent)
+        out[p] = np.ldexp(np.sqrt(_in_order(scaled[None] ** 2)[0]), exponent)
+    return out
+
+
+def _in_order(terms: np.ndarray) -> np.ndarray:
+    total = np.zeros(len(terms))
+    for c in range(terms.shape[1]):
+        total += terms[:, c]
+    return total
+
+
+def nearest(points: Cloud | Space, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``k`` nearest rows of every row by (distance, row number), itself left out.
 
     Returns
@@ -34,7 +82,7 @@ def nearest(points: Cloud, k: int) -> tuple[np.ndarray, np.ndarray]:
     return indices, distances
 
 
-def mid_ranks(points: Cloud, queries: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def mid_ranks(points: Cloud | Space, queries: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Mid-ranks of the ``targets`` (q, m) among all other rows of each of the ``queries`` (q,).
 
     Examples
