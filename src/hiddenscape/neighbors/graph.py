@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiddenscape.errors import InputError
-from hiddenscape.types import Distances, Indices, IntVector, whole
+from hiddenscape.types import Distances, FloatVector, Indices, IntVector, whole
 
 __all__ = ["NeighborGraph"]
 
@@ -40,12 +40,15 @@ class NeighborGraph:
         Rows of the data the graph speaks of, before any selection.
     note : str
         What every estimate from this graph must say, in the words of the notes (``coarse_dtype``).
+    period : float64 array (d,) or None
+        The period of every column of the points, for the metric ``periodic`` only.
 
     Raises
     ------
     InputError
         If the shapes disagree, k is not in 1..n-1, an index is out of range, a row lists itself or
-        the same row twice, a distance is negative, not finite or decreasing.
+        the same row twice, a distance is negative, not finite or decreasing, or a period is missing
+        or not positive.
 
     Notes
     -----
@@ -63,6 +66,7 @@ class NeighborGraph:
     rows: IntVector | None = None
     n_rows: int = -1
     note: str = ""
+    period: FloatVector | None = None
 
     def __post_init__(self) -> None:
         distances = np.ascontiguousarray(self.distances, dtype=np.float64)
@@ -74,6 +78,15 @@ class NeighborGraph:
             raise InputError(f"rows must have {n} entries, got {len(self.rows)}")
         if self.multiplicity is not None and len(self.multiplicity) != n:
             raise InputError(f"multiplicity must have {n} entries, got {len(self.multiplicity)}")
+        if (self.metric == "periodic") != (self.period is not None):
+            said = "needs" if self.period is None else "is the only one with"
+            raise InputError(f"the metric 'periodic' {said} a period, got metric {self.metric!r}")
+        if self.period is not None:
+            period = np.array(self.period, dtype=np.float64)
+            if period.ndim != 1 or not (period > 0).all():
+                raise InputError(f"a graph keeps one positive period per column, got {period}")
+            period.flags.writeable = False
+            object.__setattr__(self, "period", period)
         # A view that is made read-only leaves the caller's own array writable.
         indices, distances = indices.view(), distances.view()
         indices.flags.writeable = False
@@ -132,6 +145,7 @@ class NeighborGraph:
             rows=self.rows,
             n_rows=self.n_rows,
             note=self.note,
+            period=self.period,
         )
 
     def over_distinct(self) -> NeighborGraph:
@@ -159,6 +173,7 @@ class NeighborGraph:
         *,
         metric: str = "euclidean",
         exact: bool = False,
+        period: FloatVector | None = None,
     ) -> NeighborGraph:
         """Take a graph that was made elsewhere; it is checked, and marked as not proven.
 
@@ -167,9 +182,11 @@ class NeighborGraph:
         indices, distances : arrays (n, k)
             Neighbours nearest first without the row itself, and true distances.
         metric : str
-            Name of the metric.
+            Name of the metric; ``find_neighbors`` lists those of the house, any other will do.
         exact : bool
             Claim that the lists are complete; the default makes every result say ``approximate``.
+        period : array (d,), optional
+            The periods of the columns of the points, for the metric ``periodic``.
 
         Raises
         ------
@@ -195,6 +212,7 @@ class NeighborGraph:
             metric=metric,
             exact=exact,
             certificate="given by the caller" if exact else "",
+            period=period,
         )
 
 

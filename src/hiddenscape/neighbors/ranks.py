@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.arrays import cloud
+from hiddenscape.kernels import direct
 from hiddenscape.kernels.cpu import Progress
 from hiddenscape.kernels.dispatch import kernel
+from hiddenscape.kernels.metrics import Space
 from hiddenscape.neighbors.duplicates import find_duplicates
+from hiddenscape.neighbors.metrics import prepared
 from hiddenscape.types import FloatVector
 
 __all__ = ["ranks_of"]
@@ -20,6 +22,8 @@ def ranks_of(
     targets: ArrayLike,
     *,
     queries: ArrayLike | None = None,
+    metric: str = "euclidean",
+    period: ArrayLike | None = None,
     block_rows: int | None = None,
     progress: Progress | None = None,
 ) -> FloatVector:
@@ -33,11 +37,14 @@ def ranks_of(
     Parameters
     ----------
     points : array (n, d)
-        Real and finite; never changed. Distances are Euclidean, in the units of the points.
+        Real and finite; never changed.
     targets : int array (n, m) or (n,)
         Row numbers j whose rank is asked, one line per query row i; never i itself.
     queries : int array (q,), optional
         The rows i that the lines of ``targets`` belong to; all rows by default.
+    metric, period
+        As in :func:`find_neighbors`. ``angular`` and ``cosine`` rank by the chord between the
+        directions, which both grow with.
     block_rows : int, optional
         Rows per block. Changes time and memory, never the result.
     progress : callable, optional
@@ -51,7 +58,8 @@ def ranks_of(
     Raises
     ------
     InputError
-        If a target is out of range or the query row itself, or the shapes disagree.
+        If a target is out of range or the query row itself, the shapes disagree, or the metric or
+        its period does not fit.
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -67,7 +75,7 @@ def ranks_of(
     >>> ranks_of([[0.0], [1.0], [-1.0], [3.0]], [[1, 3]], queries=[0])
     array([[1.5, 3. ]])
     """
-    data = cloud(points)
+    data = prepared(points, metric, period)
     n = data.n
     wanted = np.asarray(targets)
     chosen = np.arange(n) if queries is None else np.asarray(queries)
@@ -84,10 +92,15 @@ def ranks_of(
     own = np.flatnonzero((wanted == chosen[:, None]).any(axis=1))
     if own.size:
         raise InputError(f"row {chosen[own[0]]} is its own target: a row has no rank among itself")
-    ranks: np.ndarray = kernel().mid_ranks(
+    chosen, wanted = chosen.astype(np.int64), wanted.astype(np.int64)
+    ranks: np.ndarray
+    if isinstance(data, Space):
+        ranks = direct.mid_ranks(data, chosen, wanted, block_rows=block_rows, progress=progress)
+        return ranks.reshape(shape)
+    ranks = kernel().mid_ranks(
         data,
-        chosen.astype(np.int64),
-        wanted.astype(np.int64),
+        chosen,
+        wanted,
         representative=find_duplicates(data.original).representative,
         block_rows=block_rows,
         progress=progress,

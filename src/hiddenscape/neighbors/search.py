@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.arrays import Cloud, blocks, cloud, pair_distances
+from hiddenscape.kernels import direct
+from hiddenscape.kernels.arrays import Cloud, blocks
 from hiddenscape.kernels.cpu import Progress
 from hiddenscape.kernels.dispatch import kernel
+from hiddenscape.kernels.metrics import Space
 from hiddenscape.neighbors.duplicates import Duplicates, find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.neighbors.metrics import (
+    METRICS,
+    by_angle,
+    pair_distances,
+    prepared,
+    selected,
+    told_apart_by,
+)
 from hiddenscape.types import whole
 
 __all__ = ["METRICS", "check_graph_of", "find_neighbors"]
-
-METRICS = ("euclidean", "angular", "cosine")
 
 
 def find_neighbors(
@@ -23,6 +33,7 @@ def find_neighbors(
     *,
     k: int,
     metric: str = "euclidean",
+    period: ArrayLike | None = None,
     block_rows: int | None = None,
     progress: Progress | None = None,
 ) -> NeighborGraph:
@@ -42,7 +53,12 @@ def find_neighbors(
         Neighbours per row, 1 to n - 1.
     metric : str
         ``euclidean``; ``angular``, the angle :math:`\arccos\cos` in radians; ``cosine``,
-        :math:`1 - \cos`, which is no length (dimensions come out halved: use ``angular``).
+        :math:`1 - \cos`, which is no length (dimensions come out halved: use ``angular``);
+        ``manhattan``, :math:`\sum_c |x_c - y_c|`; ``hamming``, the number of columns that differ (a
+        count: scipy and scikit-learn divide it by d); ``periodic``, Euclidean with every difference
+        wrapped to at most half a period.
+    period : number or array (d,), optional
+        For ``periodic`` only: the period of all columns or of each, inf where one does not repeat.
     block_rows : int, optional
         Rows per block. Changes time and memory, never the result.
     progress : callable, optional
@@ -52,20 +68,26 @@ def find_neighbors(
     -------
     NeighborGraph
         With the multiplicity of every row, and in ``distinct`` the graph among distinct rows where
-        some repeat.
+        some repeat. Rows are identical where their distance is zero: with equal values, with equal
+        directions (``angular``, ``cosine``), or where they differ by whole periods (``periodic``),
+        exactly, as the floating-point numbers they are: 0.5 and 1.5 for a period of 1, but not 0.1
+        and 1.1, whose difference is 1.00000000000000008.
 
     Raises
     ------
     InputError
-        If k is not in 1..n-1, the points are not a real (n, d) array, the metric is unknown, or a
-        row of zeros has no direction.
+        If k is not in 1..n-1, the points are not a real (n, d) array, the metric is unknown, a
+        row of zeros has no direction, or a period is missing, not positive, of another length or
+        given for another metric.
     NonFiniteError
         If rows hold NaN or infinity; ``rows`` names them.
 
     Notes
     -----
     O(n^2 d) time, memory of one block beside the points. Identical rows are found first and
-    searched once.
+    searched once. The last three metrics compute every pair in compiled loops, many times slower
+    than a matrix product where d is large; Hamming distances of whole numbers from a range of up to
+    65,536 are counted 64 columns at a time. ``periodic`` holds the points as float64.
 
     Examples
     --------
@@ -75,19 +97,15 @@ def find_neighbors(
     >>> g.distances[0].tolist()
     [1.0, 3.0]
     """
-    data = cloud(points)
+    data = prepared(points, metric, period)
     k = whole("k", k)
     if k < 1:
         raise InputError(f"k must be a whole number of at least 1, got {k}")
     if k >= data.n:
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
-    if metric not in METRICS:
-        raise InputError(f"no metric {metric!r}; there are: {', '.join(METRICS)}")
     if block_rows is not None and block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
-    if metric != "euclidean":
-        data = _directions(data)
-    same = find_duplicates(data.original)
+    same = find_duplicates(told_apart_by(data))
     if same.n_distinct == data.n:
         return _search(data, k, metric, same.multiplicity, block_rows, progress)
     return _search_with_duplicates(data, k, metric, same, block_rows, progress)
@@ -112,17 +130,14 @@ def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> check_graph_of(x, find_neighbors(x, k=1))
     """
-    data = cloud(points)
+    known = graph.metric in METRICS
+    period = graph.period
+    data = prepared(points, graph.metric if known else "euclidean", period if known else None)
     if graph.n != data.n:
         raise InputError(f"the graph has {graph.n} rows, the points have {data.n}")
-    if graph.metric not in METRICS:
+    if not known:
         return
-    if graph.metric != "euclidean":
-        data = _directions(data)
-    first = graph.indices[:, :1]
-    d = pair_distances(data, np.arange(data.n), first[:, 0])
-    if graph.metric != "euclidean":
-        d = _by_angle(first, d[:, None], graph.metric)[1][:, 0]
+    d = pair_distances(data, np.arange(data.n), graph.indices[:, 0], graph.metric)
     stated = graph.distances[:, 0]
     off = np.abs(d - stated) > 0.1 * np.maximum(d, stated)
     if off.mean() > 0.5:
@@ -133,7 +148,7 @@ def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
 
 
 def _search(
-    data: Cloud,
+    data: Cloud | Space,
     k: int,
     metric: str,
     multiplicity: np.ndarray,
@@ -142,25 +157,31 @@ def _search(
     rows: np.ndarray | None = None,
     n_rows: int = -1,
 ) -> NeighborGraph:
-    indices, distances, certificate = kernel().nearest(
-        data, k, block_rows=block_rows, progress=progress
-    )
-    if metric != "euclidean":
-        indices, distances = _by_angle(indices, distances, metric)
+    options: dict[str, Any] = {"block_rows": block_rows, "progress": progress}
+    if isinstance(data, Space):
+        indices, distances, certificate = direct.nearest(data, k, **options)
+    else:
+        indices, distances, certificate = kernel().nearest(data, k, **options)
+    if metric in ("angular", "cosine"):
+        indices, distances = by_angle(indices, distances, metric)
+    note = ""
+    if metric == "euclidean" and isinstance(data, Cloud):
+        note = _coarse(data, distances[:, 0])
     return NeighborGraph(
         indices=indices,
         distances=distances,
         metric=metric,
-        certificate=certificate,
+        certificate=str(certificate),
         multiplicity=multiplicity,
         rows=rows,
         n_rows=n_rows,
-        note=_coarse(data, distances[:, 0]) if metric == "euclidean" else "",
+        note=note,
+        period=_period_of(data),
     )
 
 
 def _search_with_duplicates(
-    data: Cloud,
+    data: Cloud | Space,
     k: int,
     metric: str,
     same: Duplicates,
@@ -171,7 +192,7 @@ def _search_with_duplicates(
     distinct = None
     if m >= 2:
         distinct = _search(
-            Cloud(data.values[first], data.exponent, data.original[first]),
+            selected(data, first),
             min(k, m - 1),
             metric,
             np.ones(m, dtype=np.int64),
@@ -189,7 +210,12 @@ def _search_with_duplicates(
         multiplicity=same.multiplicity,
         distinct=distinct,
         note=distinct.note if distinct else "",
+        period=_period_of(data),
     )
+
+
+def _period_of(data: Cloud | Space) -> np.ndarray | None:
+    return data.period if isinstance(data, Space) else None
 
 
 def _coarse(data: Cloud, nearest: np.ndarray) -> str:
@@ -244,25 +270,3 @@ def _expand(
             keep = np.flatnonzero(index != i)[:k]
             indices[i], distances[i] = index[keep], d[keep]
     return indices, distances
-
-
-def _directions(data: Cloud) -> Cloud:
-    """Rows scaled to unit length, in float64."""
-    unit = np.empty(data.values.shape)
-    for a, b in blocks(data.n, max(1, (1 << 21) // data.d)):
-        x = data.original[a:b].astype(np.float64)
-        largest = np.abs(x).max(axis=1, keepdims=True)
-        if not largest.all():
-            row = a + int(np.flatnonzero(largest == 0)[0])
-            raise InputError(f"row {row} is zero and has no direction: use metric='euclidean'")
-        x = np.ldexp(x, -np.frexp(largest)[1])
-        unit[a:b] = x / np.sqrt(np.add.reduce(x * x, axis=1, keepdims=True))
-    return Cloud(unit, 0, unit)
-
-
-def _by_angle(indices: np.ndarray, chord: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Chords between unit vectors as angles or as 1 - cos, reordered where rounding makes ties."""
-    half = np.minimum(chord / 2, 1.0)
-    d = 2 * half * half if metric == "cosine" else 2 * np.arcsin(half)
-    order = np.lexsort((indices, d), axis=1)
-    return np.take_along_axis(indices, order, axis=1), np.take_along_axis(d, order, axis=1)

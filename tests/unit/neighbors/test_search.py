@@ -132,7 +132,7 @@ def test_input_is_never_written_to(rng: np.random.Generator) -> None:
     x = rng.normal(size=(50, 3)) * 1e200
     before = x.copy()
     for metric in METRICS:
-        find_neighbors(x, k=3, metric=metric)
+        find_neighbors(x, k=3, metric=metric, period=np.inf if metric == "periodic" else None)
     assert np.array_equal(x, before)
 
 
@@ -178,6 +178,12 @@ def test_cosine_halves_the_dimension(rng: np.random.Generator) -> None:
         (None, {}, "k must be a whole number, got None"),
         (float("nan"), {}, "k must be a whole number, got nan"),
         (1, {"metric": "chebyshev"}, "no metric 'chebyshev'; there are: euclidean, angular"),
+        (1, {"period": 2.0}, "period is for metric='periodic', the metric is 'euclidean'"),
+        (1, {"period": 2.0, "metric": "cosine"}, "the metric is 'cosine'"),
+        (1, {"metric": "periodic"}, "metric='periodic' needs period="),
+        (1, {"metric": "periodic", "period": [1, 2, 3]}, "one for each of 2 columns"),
+        (1, {"metric": "periodic", "period": [1, -2]}, "must be positive .* -2.0 for column 1"),
+        (5, {"metric": "hamming"}, "site has 5 rows, k = 5 needs at least 6"),
         (1, {"block_rows": 0}, "block_rows must be at least 1, got 0"),
         (1, {"metric": "angular"}, "row 2 is zero and has no direction"),
     ],
