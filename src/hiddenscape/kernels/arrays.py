@@ -14,15 +14,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hiddenscape.errors import InputError, NonFiniteError
+from hiddenscape.kernels.compiled import fill_distances
 
-__all__ = ["DISTANCE_ERROR", "Cloud", "blocks", "check_finite", "cloud", "pair_distances", "rows"]
+__all__ = [
+    "DISTANCE_ERROR",
+    "Cloud",
+    "blocks",
+    "check_finite",
+    "check_range",
+    "cloud",
+    "pair_distances",
+    "rows",
+]
 
 DISTANCE_ERROR = 64 * 2.0**-53
 """Bound on the relative error of :func:`pair_distances`: two roundings of each term, at most 16 + 3
 additions inside a run of numpy's pairwise sum and one per doubling beyond, root; generously."""
 
 _EXTREME = 2.0**480
-_TINY = 2.0**-900
 _CHUNK = 1 << 18
 
 
@@ -53,6 +62,13 @@ class Cloud:
     def d(self) -> int:
         """Number of columns."""
         return int(self.values.shape[1])
+
+    def compiled(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """What compiled loops ask for: plain read-only arrays (one compilation), the exponent."""
+        plain = [x.view(np.ndarray) for x in (self.values, self.original)]
+        for x in plain:
+            x.flags.writeable = False
+        return plain[0], plain[1], self.exponent
 
 
 def blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
@@ -154,31 +170,24 @@ def pair_distances(points: Cloud, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     >>> pair_distances(cloud([[0.0, 0.0], [3.0, 4.0]]), np.array([0]), np.array([1]))
     array([5.])
     """
-    x = points.values
     out = np.empty(len(i), dtype=np.float64)
-    for a, b in blocks(len(i), max(1, _CHUNK // points.d)):
-        difference = x[i[a:b]].astype(np.float64, copy=False)
-        difference -= x[j[a:b]]
-        np.multiply(difference, difference, out=difference)
-        np.add.reduce(difference, axis=1, out=out[a:b])
-    tiny = np.flatnonzero(out < _TINY)
-    np.sqrt(out, out=out)
-    if points.exponent:
-        with np.errstate(over="ignore"):
-            np.ldexp(out, points.exponent, out=out)
-        if not np.isfinite(out).all():
-            raise InputError("distances between these points exceed float64: rescale them")
-    if tiny.size:
-        out[tiny] = _tiny_distances(points.original, i[tiny], j[tiny])
+    fill_distances(
+        *points.compiled(),
+        np.ascontiguousarray(i, dtype=np.int64),
+        np.ascontiguousarray(j, dtype=np.int64),
+        out,
+    )
+    check_range(out)
     return out
 
 
-def _tiny_distances(x: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Distances whose squares would underflow: every pair is scaled by its largest difference."""
-    out = np.zeros(len(i))
-    for a, b in blocks(len(i), max(1, _CHUNK // x.shape[1])):
-        difference = x[i[a:b]].astype(np.float64) - x[j[a:b]]
-        exponent = np.frexp(np.abs(difference).max(axis=1))[1]
-        difference = np.ldexp(difference, -exponent[:, None])
-        out[a:b] = np.ldexp(np.sqrt(np.add.reduce(difference * difference, axis=1)), exponent)
-    return out
+def check_range(distances: np.ndarray) -> None:
+    """Refuse distances that left the range of float64.
+
+    Raises
+    ------
+    InputError
+        If one is infinite.
+    """
+    if not np.isfinite(distances).all():
+        raise InputError("distances between these points exceed float64: rescale them")

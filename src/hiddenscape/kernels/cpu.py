@@ -1,24 +1,36 @@
-"""Exact neighbours and ranks on the processor: a matrix product screens, differences decide."""
+"""Exact neighbours on the processor: a ladder of arithmetics screens, differences decide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from hiddenscape.kernels.arrays import Cloud, blocks, pair_distances
+from hiddenscape.errors import InputError
+from hiddenscape.kernels.arrays import Cloud, blocks, check_range
+from hiddenscape.kernels.budget import DEFAULT_MEMORY, Plan, plan_search
+from hiddenscape.kernels.certificate import Certificate
+from hiddenscape.kernels.checkpoint import Checkpoint
+from hiddenscape.kernels.count import mid_ranks
+from hiddenscape.kernels.machine import ladder
+from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
-from hiddenscape.kernels.threads import cores, in_threads
+from hiddenscape.kernels.select import decide_full
+from hiddenscape.kernels.stream import Pass, Spoiled, steps_of
+from hiddenscape.kernels.threads import in_threads
 
-__all__ = ["Progress", "mid_ranks", "nearest"]
+__all__ = ["PRECISIONS", "Progress", "mid_ranks", "nearest"]
 
 Progress = Callable[[int, int], object]
 """Called with (rows done, rows in all) after every block."""
 
-_SCORES = 1 << 26  # bytes of one block of scores
-_PAIRS = 1 << 18  # pairs recomputed at a time
+PRECISIONS = ("auto", *RUNGS)
+
 _SMALL = 1 << 28  # multiply-adds below which float32 is not worth a second precision
+_FULL = 1 << 26  # bytes of products with all rows, for rows that no list could hold
+_PROBE = 64  # rows on which a rung is tried first
+_PROBED = 4096  # rows from which on that pays
 
 
 def nearest(
@@ -26,14 +38,18 @@ def nearest(
     k: int,
     *,
     block_rows: int | None = None,
-    progress: Progress | None = None,
+    memory: int | None = None,
     precision: str = "auto",
-) -> tuple[np.ndarray, np.ndarray, str]:
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[np.ndarray, np.ndarray, Certificate]:
     """The ``k`` nearest rows of every row by (distance, row number), itself left out.
 
-    A row's candidates are all rows whose score does not prove them farther than the k-th nearest;
-    their distances are recomputed from differences and sorted. Rows with too many candidates in
-    float32 are screened again in float64. The result does not depend on blocks or precision.
+    A row's candidates are all rows that the proven bound of an arithmetic does not place beyond
+    the k-th nearest; their distances are recomputed from differences and sorted. Rows with more
+    candidates than a list holds climb to the next arithmetic. Every recomputed distance, and a
+    sample of the others, is compared with its bounds: if one lies outside, the arithmetic is given
+    up for all rows. The result does not depend on any of the options.
 
     Parameters
     ----------
@@ -41,18 +57,27 @@ def nearest(
     k : int
         1 to n - 1.
     block_rows : int, optional
-        Rows per block of scores; the default keeps a block within 64 MB.
+        Rows and columns of a block of products.
+    memory : int, optional
+        Bytes of working memory beside the points and the results.
+    precision : str
+        The first arithmetic to try; ``auto`` takes what is fastest on this machine.
     progress : callable, optional
         Called with (rows done, rows in all).
-    precision : str
-        ``float32`` or ``float64`` to screen in; ``auto`` chooses by size.
+    checkpoint : Path, optional
+        A file that holds the state of a long search; a search that finds its own state goes on.
 
     Returns
     -------
     indices : int32 array (n, k)
     distances : float64 array (n, k)
-    certificate : str
-        How many rows each precision proved.
+    certificate : Certificate
+        Which arithmetic proved each row.
+
+    Raises
+    ------
+    InputError
+        For an unknown precision, too little memory or distances beyond float64.
 
     Examples
     --------
@@ -60,213 +85,161 @@ def nearest(
     >>> nearest(cloud([[0.0], [1.0], [3.0]]), 1)[0].ravel().tolist()
     [1, 0, 1]
     """
-    n = points.n
-    indices = np.empty((n, k), dtype=np.int32)
-    distances = np.empty((n, k), dtype=np.float64)
-    ladder = _Ladder(points, precision)
-    patience = 4 * k + 256
-    for a, b in blocks(n, _block_rows(n, block_rows)):
-        waiting = np.arange(a, b)
-        for screen, last in ladder:
-            scores = screen.scores(waiting)
-            kth = np.partition(scores, k - 1, axis=1)[:, k - 1]
-            limit = kth
-            if not screen.exact:
-                limit = screen.surely_farther(waiting, screen.farthest(waiting, kth))
-            candidate = scores <= limit[:, None]
-            count = np.count_nonzero(candidate, axis=1)
-            proven = count <= (points.n if last or screen.exact else patience)
-            decide = partial(_decide, points, screen, waiting, scores, candidate, k)
-            parts = list(_batches(np.flatnonzero(proven), count))
-            for part, found in zip(parts, in_threads(decide, parts), strict=True):
-                indices[waiting[part]], distances[waiting[part]] = found
-            ladder.record(screen, proven)
-            waiting = waiting[~proven]
-            if not waiting.size:
-                break
-        if progress is not None:
-            progress(b, n)
-    return indices, distances, ladder.certificate()
+    if precision not in PRECISIONS:
+        raise InputError(f"no precision {precision!r}; there are: {', '.join(PRECISIONS)}")
+    search = _Search(points, k, block_rows, memory or DEFAULT_MEMORY, progress, checkpoint)
+    search.climb(precision)
+    check_range(search.distances)
+    return search.indices, search.distances, search.certificate()
 
 
-def mid_ranks(
-    points: Cloud,
-    queries: np.ndarray,
-    targets: np.ndarray,
-    *,
-    representative: np.ndarray | None = None,
-    block_rows: int | None = None,
-    progress: Progress | None = None,
-    precision: str = "auto",
-) -> np.ndarray:
-    """Mid-ranks of the ``targets`` (q, m) among all other rows of each of the ``queries`` (q,).
+class _Search:
+    """The state of one search: what is known of each row, and which rows still wait."""
 
-    Scores are sorted row by row; whatever lies too close to a target to be told apart by its score
-    is recomputed from differences, where equality is decided.
-
-    Parameters
-    ----------
-    points : Cloud
-    queries : int array (q,)
-    targets : int array (q, m)
-        Must not name the query row itself.
-    representative : int array (n,), optional
-        A row equal to each row: identical rows are then recomputed once.
-    block_rows, progress, precision
-        As in :func:`nearest`.
-
-    Examples
-    --------
-    >>> from hiddenscape.kernels.arrays import cloud
-    >>> mid_ranks(cloud([[0.0], [1.0], [-1.0], [3.0]]), np.array([0]), np.array([[1, 3]]))
-    array([[1.5, 3. ]])
-    """
-    out = np.empty(targets.shape, dtype=np.float64)
-    same = np.arange(points.n) if representative is None else representative
-    copies = np.bincount(same, minlength=points.n)[same]
-    screen = make_screen(points, np.float64, largest_whole(points))
-
-    def ranks(block: tuple[int, int]) -> np.ndarray:
-        at = slice(*block)
-        return _block_ranks(points, screen, queries[at], targets[at], same, copies)
-
-    parts = list(blocks(len(queries), _block_rows(points.n, block_rows, 8 * cores())))
-    for (a, b), found in zip(parts, in_threads(ranks, parts), strict=True):
-        out[a:b] = found
-        if progress is not None:
-            progress(b, len(queries))
-    return out
-
-
-class _Ladder:
-    """The precisions to try in turn, made when first needed, and what each has proven."""
-
-    def __init__(self, points: Cloud, precision: str) -> None:
-        small = points.n * points.n * points.d <= _SMALL
-        self.points = points
-        self.precisions: list[type[np.floating]] = [np.float32, np.float64]
-        if precision == "float64" or (precision == "auto" and small):
-            self.precisions = [np.float64]
-        self.exact = False
+    def __init__(
+        self,
+        points: Cloud,
+        k: int,
+        block: int | None,
+        memory: int,
+        progress: Progress | None,
+        checkpoint: Path | None,
+    ) -> None:
+        n = points.n
+        self.points, self.k, self.block, self.memory = points, k, block, memory
+        self.progress, self.path = progress, checkpoint
+        self.indices = np.empty((n, k), dtype=np.int32)
+        self.distances = np.empty((n, k), dtype=np.float64)
+        self.names: list[str] = []
+        self.rung = np.zeros(n, dtype=np.uint8)
+        self.waiting: np.ndarray | None = None  # None: all rows
         self.whole = largest_whole(points)
-        self.screens: dict[type[np.floating], Screen] = {}
-        self.proven = dict.fromkeys(self.precisions, 0)
 
-    def __iter__(self) -> Iterator[tuple[Screen, bool]]:
-        for p in tuple(self.precisions):
-            if p not in self.screens:
-                self.screens[p] = make_screen(self.points, p, self.whole)
-            last = p is np.float64
-            if last or not self.screens[p].thin:
-                yield self.screens[p], last
+    def climb(self, precision: str) -> None:
+        """Rung by rung, until no row waits."""
+        n, d = self.points.n, self.points.d
+        names = ladder(precision, small=n * n * d <= _SMALL)
+        for name, unit in names:
+            plan, screen = self._prepare(name, unit)
+            if screen.thin or not self._promising(screen, plan):
+                continue
+            try:
+                crowded = self._all(screen, plan) if self.waiting is None else self._some(
+                    screen, plan)  # fmt: skip
+            except Spoiled:
+                if name == RUNGS[-1]:
+                    raise ArithmeticError(
+                        "products of this machine in float64 lie outside their proven bounds: its "
+                        "linear algebra library is faulty"
+                    ) from None
+                self.waiting = None
+                continue
+            self._record(screen, crowded)
+            if not crowded.size:
+                break
+        else:
+            self._last_resort(screen)
+        if self.progress is not None:
+            self.progress(n, n)
 
-    def record(self, screen: Screen, proven: np.ndarray) -> None:
-        p = screen.dtype.type
-        self.proven[p] += int(proven.sum())
-        self.exact |= screen.exact
-        if p is np.float32 and proven.mean() < 0.5:
-            # Most rows climb: the first rung only costs time.
-            self.precisions = [np.float64]
-            self.screens.pop(np.float32, None)
+    def certificate(self) -> Certificate:
+        """Which rung proved each row."""
+        return Certificate(tuple(self.names), self.rung)
 
-    def certificate(self) -> str:
-        parts = [f"{p.__name__} {c} rows" for p, c in self.proven.items() if c]
-        how = "whole numbers without rounding" if self.exact else "proven bounds"
-        return f"screened with {how} ({', '.join(parts)}), distances from differences"
+    def _prepare(self, name: str, unit: bool) -> tuple[Plan, Screen]:
+        itemsize = 8 if name == "float64" else 4
+        plan = plan_search(
+            self.points.n, self.points.d, self.k, memory=self.memory, block=self.block,
+            itemsize=itemsize, copies=1 + (name == "bfloat16x3"),
+        )  # fmt: skip
+        return plan, make_screen(self.points, name, self.whole, keep=plan.keep, unit=unit)
 
+    def _promising(self, screen: Screen, plan: Plan) -> bool:
+        """Whether most of a few rows can be proven: otherwise the rung only costs time."""
+        n = self.points.n
+        if screen.rung == RUNGS[-1] or screen.exact or self.waiting is not None or n < _PROBED:
+            return True
+        probe = Pass(screen, self.k, plan, np.arange(0, n, n // _PROBE))
+        try:
+            probe.offer_all()
+        except Spoiled:
+            return False
+        return float(np.isneginf(probe.limit).mean()) < 0.5
 
-def _block_rows(n: int, wanted: int | None, itemsize: int = 4) -> int:
-    return wanted if wanted is not None else int(np.clip(_SCORES // (itemsize * n), 16, 1024))
+    def _all(self, screen: Screen, plan: Plan) -> np.ndarray:
+        """All rows against themselves; the rows that stay crowded."""
+        n = self.points.n
+        steps = steps_of(n, plan)
+        total, done = sum(s.work(n) for s in steps), 0
+        crowded: list[np.ndarray] = []
+        saved = Checkpoint(self.path, self.points, (self.k, screen.rung, screen.exact, plan))
+        first = saved.open(self.indices, self.distances, crowded)
+        current: Pass | None = None
 
+        def report(pairs: int) -> None:
+            nonlocal done
+            done += pairs
+            if self.progress is not None:
+                self.progress(min(n - 1, n * done // total), n)
 
-def _batches(chosen: np.ndarray, count: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows in groups of about ``_PAIRS`` candidates."""
-    if chosen.size:
-        group = np.cumsum(count[chosen]) // _PAIRS
-        yield from np.split(chosen, np.flatnonzero(np.diff(group)) + 1)
+        for number, step in enumerate(steps):
+            if number < first:
+                done += step.work(n)
+                continue
+            if current is None:
+                current = Pass(screen, self.k, plan, np.arange(*step.panel))
+                if number == first:
+                    saved.restore(current)
+            current.step(step, report)
+            if step.last:
+                crowded.append(current.decide(self.indices, self.distances))
+                current = None
+            saved.save(number + 1, step.panel, current, self.indices, self.distances, crowded)
+        saved.remove()
+        return np.concatenate(crowded)
 
+    def _some(self, screen: Screen, plan: Plan) -> np.ndarray:
+        """The waiting rows against all; those that stay crowded."""
+        assert self.waiting is not None
+        crowded = []
+        for a, b in blocks(len(self.waiting), max(plan.panel, plan.block)):
+            part = Pass(screen, self.k, plan, self.waiting[a:b])
+            part.offer_all()
+            crowded.append(part.decide(self.indices, self.distances))
+        return np.concatenate(crowded)
 
-def _decide(
-    points: Cloud,
-    screen: Screen,
-    waiting: np.ndarray,
-    scores: np.ndarray,
-    candidate: np.ndarray,
-    k: int,
-    part: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of some rows among their candidates."""
-    local, column = np.nonzero(candidate[part])
-    chosen = waiting[part]
-    if screen.exact:
-        d = screen.distances(chosen[local], scores[part[local], column])
-    else:
-        d = pair_distances(points, chosen[local], column)
-    return _first(d, local, column, k)
+    def _last_resort(self, screen: Screen) -> None:
+        """Crowded rows of the last rung: their products with all rows at once."""
+        assert self.waiting is not None
+        n = self.points.n
+        near, width = screen.near, screen.width
+        size = max(1, min(_FULL, self.memory // 4) // (8 * n))
+        for a, b in blocks(len(self.waiting), size):
+            rows = self.waiting[a:b]
+            g = np.empty((len(rows), n))
+            left = screen.operand(rows)
+            for low, high in blocks(n, n if screen.kept is not None else size):
+                part = np.empty((len(rows), high - low))
+                screen.product(left, screen.operand(slice(low, high)), part)
+                g[:, low:high] = part
 
+            def work(
+                part: tuple[int, int], g: np.ndarray = g, rows: np.ndarray = rows
+            ) -> None:
+                decide_full(
+                    *self.points.compiled(), g, rows, near, width, self.k, screen.quantum,
+                    screen.exact, *part, self.indices, self.distances,
+                )  # fmt: skip
 
-def _first(
-    d: np.ndarray, local: np.ndarray, column: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k first candidates of each row by (distance, row number)."""
-    # Candidates come in ascending row number, and lexsort is stable.
-    order = np.lexsort((d, local))
-    start = np.searchsorted(local, np.arange(local[-1] + 1))
-    take = order[start[:, None] + np.arange(k)]
-    return column[take].astype(np.int32), d[take]
+            for _ in in_threads(work, list(blocks(len(rows), 16))):
+                pass
+        self._record(screen, np.empty(0, dtype=np.int64))
 
-
-def _block_ranks(
-    points: Cloud,
-    screen: Screen,
-    queries: np.ndarray,
-    targets: np.ndarray,
-    same: np.ndarray,
-    copies: np.ndarray,
-) -> np.ndarray:
-    m = targets.shape[1]
-    scores = screen.scores(queries)
-    ordered = np.sort(scores, axis=1)
-    if screen.exact:
-        low = high = np.take_along_axis(scores, targets, axis=1)
-        below, above = _positions(ordered, low, high)
-        return np.asarray(1.0 + below + (above - below - 1) / 2)
-    exact = pair_distances(points, np.repeat(queries, m), targets.ravel()).reshape(targets.shape)
-    radius = screen.radius(exact)
-    low = screen.surely_nearer(queries, radius)
-    high = screen.surely_farther(queries, radius)
-    below, above = _positions(ordered, low, high)
-    # The band of a target holds the target and its copies; if nothing else, they tie among
-    # themselves and all is known.
-    alike = copies[targets] - (same[queries][:, None] == same[targets])
-    out: np.ndarray = 1.0 + below + (alike - 1) / 2
-    unsure = np.flatnonzero((above - below > alike).ravel())
-    out.ravel()[unsure] = 1.0 + below.ravel()[unsure]
-    for part in _batches(unsure, (above - below).ravel()):
-        rows, columns, which = [], [], []
-        for u in part:
-            q, t = divmod(int(u), m)
-            close = np.flatnonzero((scores[q] >= low[q, t]) & (scores[q] <= high[q, t]))
-            rows.append(np.full(len(close), q))
-            columns.append(same[close])
-            which.append(np.full(len(close), u))
-        flat = np.concatenate(which)
-        key = np.concatenate(rows) * np.int64(points.n) + np.concatenate(columns)
-        pairs, inverse = np.unique(key, return_inverse=True)
-        d = pair_distances(points, queries[pairs // points.n], pairs % points.n)[inverse]
-        target = exact.ravel()[flat]
-        nearer = np.bincount(flat[d < target], minlength=targets.size)[part]
-        equal = np.bincount(flat[d == target], minlength=targets.size)[part]
-        out.ravel()[part] += nearer + (equal - 1) / 2
-    return out
-
-
-def _positions(
-    ordered: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many sorted scores lie below ``low`` and not above ``high``, row by row."""
-    below, above = np.empty(low.shape, dtype=np.int64), np.empty(low.shape, dtype=np.int64)
-    for q in range(len(ordered)):
-        below[q] = np.searchsorted(ordered[q], low[q], side="left")
-        above[q] = np.searchsorted(ordered[q], high[q], side="right")
-    return below, above
+    def _record(self, screen: Screen, crowded: np.ndarray) -> None:
+        """Rows that waited and are not crowded are proven."""
+        name = "whole numbers" if screen.exact else screen.rung
+        if name not in self.names:
+            self.names.append(name)
+        proven = slice(None) if self.waiting is None else self.waiting
+        self.rung[proven] = self.names.index(name)
+        self.waiting = crowded

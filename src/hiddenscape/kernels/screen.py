@@ -1,26 +1,22 @@
-r"""A cheap score for every pair of rows, with a proven bound on how far it lies from the truth.
+r"""Squared distances of all pairs from cheap products, with a proven bound on their error.
 
-With centred, scaled rows :math:`c` rounded to the working precision (unit roundoff u), the score
+With centred, scaled rows :math:`c`, their norms :math:`n_i = |c_i|^2` and a product
+:math:`|g_{ij} - c_i \cdot c_j| \le \beta |c_i| |c_j| \le \beta (n_i + n_j) / 2`
+(:mod:`hiddenscape.kernels.products`),
 
-.. math:: s_{ij} = |c_j|^2 - 2 c_i \cdot c_j
+.. math:: |n_i + n_j - 2 g_{ij} - r_{ij}^2| \le \kappa (n_i + n_j) + \tau
 
-comes from one matrix product. Standard bounds (Higham 2002, section 3.1) give
+where r is the distance, :math:`\kappa = \beta` and the roundings of the stored rows and norms and
+of the sum, and :math:`\tau` covers underflow. The kernels work with the two sides of it
 
-.. math:: |s_{ij} + |c_i|^2 - r_{ij}^2| \le \kappa (|c_i|^2 + |c_j|^2) + \tau
+.. math:: L_{ij} = a_i + a_j - 2 g_{ij} \le r_{ij}^2 \le U_{ij} = L_{ij} + w_i + w_j
 
-where r is the distance, :math:`\kappa` collects the product (d u), the stored norms, the last
-addition and the rounding of c, and :math:`\tau` covers underflow. Replacing
-:math:`|c_j|^2 \le 2|c_i|^2 + 2 r_{ij}^2` makes the bound depend on row i and the distance alone, so
-that one distant row does not spoil the bound of all the others:
-
-.. math:: \frac{s + (1 - 4\kappa)|c_i|^2 - \tau}{1 + 2\kappa} \le r_{ij}^2
-          \le \frac{s + (1 + 4\kappa)|c_i|^2 + \tau}{1 - 2\kappa}
-
-(4 instead of 3 pays for the computed norm). Whatever a threshold on s cannot decide is recomputed
-from differences, so the bound moves cost and never results.
+with :math:`a_i = (1 - \kappa) n_i - \tau / 2` and :math:`w_i = 2 \kappa n_i + \tau`. The bound belongs
+to the pair: one distant row does not spoil those of the others. Whatever it cannot decide is
+recomputed from differences, so it moves cost and never results.
 
 Whole numbers (pixels, counts, one-hot rows) small enough that no sum can round need no bound: their
-scores are exact, and so are distances taken from them, which are those of the differences bit for
+L = U are exact, and so are distances taken from them, which are those of the differences bit for
 bit. That matters because such data tie by the thousand and ties cannot be told apart by a bound.
 """
 
@@ -32,87 +28,106 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks
+from hiddenscape.kernels.products import multiply, operands, product_error
 
 __all__ = ["Screen", "largest_whole", "make_screen"]
 
-_KEEP = 1 << 29  # bytes: beyond this the centred rows are made anew for each block
 _SAMPLE = 500  # rows that the centre is read from
 _BLOCK = 1 << 22  # entries of one block of centred rows
+_USEFUL = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screen:
-    """Scores of all pairs in one precision; see the head of the module.
+    """Bounds on all squared distances in one arithmetic; see the head of the module.
 
-    ``thin`` says that the bound is too wide to be of use (more columns than the precision bears);
-    ``exact`` that scores carry no error at all.
+    Attributes
+    ----------
+    cloud : Cloud
+    rung : str
+        A name of :data:`hiddenscape.kernels.products.RUNGS`.
+    dtype : numpy dtype
+        Of products and bounds.
+    centre, exponent
+        ``c = (values - centre) * 2**exponent``.
+    norms : float64 array (n,)
+    kappa, tau : float
+        The bound.
+    kept : tuple of arrays or None
+        Operands of all rows; None if they are made anew for each block.
+    exact : bool
+        No score carries any error.
+    unit : bool
+        Whether products may use the machine's bfloat16 unit.
     """
 
     cloud: Cloud
+    rung: str
     dtype: np.dtype[np.floating]
     centre: np.ndarray
     exponent: int
     norms: np.ndarray
     kappa: float
     tau: float
-    kept: np.ndarray | None
+    kept: tuple[np.ndarray, ...] | None
     exact: bool = False
+    unit: bool = False
 
     @property
     def thin(self) -> bool:
         """Whether the bound says nothing useful."""
-        return self.kappa > 0.02
+        return self.kappa > _USEFUL
 
-    def centred(self, index: slice | np.ndarray) -> np.ndarray:
-        """Centred, scaled rows in the working precision."""
-        if self.kept is not None:
-            return self.kept[index]
-        return _shifted(self.cloud.values[index], self.centre, self.exponent, self.dtype)
+    @property
+    def near(self) -> np.ndarray:
+        """a of the lower bound, in the working precision. (n,)"""
+        return ((1 - self.kappa) * self.norms - self.tau / 2).astype(self.dtype)
 
-    def scores(self, chosen: np.ndarray) -> np.ndarray:
-        """Scores of the chosen rows against all rows, (len(chosen), n); infinite against itself."""
-        n = self.cloud.n
-        left = self.centred(chosen) * self.dtype.type(-2)
-        out = np.empty((len(chosen), n), dtype=self.dtype)
-        width = n if self.kept is not None else max(1, _BLOCK // self.cloud.d)
-        for a, b in blocks(n, width):
-            np.matmul(left, self.centred(slice(a, b)).T, out=out[:, a:b])
-        out += self.norms.astype(self.dtype)
-        out[np.arange(len(chosen)), chosen] = np.inf
-        return out
-
-    def distances(self, chosen: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Distances from exact scores, one per pair; equal to those of ``pair_distances``."""
-        return np.asarray(np.sqrt(score.astype(np.float64) + self.norms[chosen]))
-
-    def radius(self, distances: np.ndarray) -> np.ndarray:
-        """Recomputed distances in the units of the scores."""
-        return np.asarray(np.ldexp(distances, self.exponent - self.cloud.exponent))
-
-    def farthest(self, chosen: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """The largest distance, in units of the scores, that a pair with this score can have."""
-        own = self.norms[chosen]
-        top = score.astype(np.float64) + own * (1 + 4 * self.kappa) + self.tau
-        return np.asarray(np.sqrt(np.maximum(top, 0.0) / (1 - 2 * self.kappa)))
-
-    def surely_farther(self, chosen: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        """A score above this means a recomputed distance above ``radius``. (rows,) or (rows, m)"""
-        own = self.norms[chosen].reshape((-1,) + (1,) * (radius.ndim - 1))
-        limit = (radius * (1 + 3 * DISTANCE_ERROR) + self.quantum) ** 2 * (1 + 2 * self.kappa)
-        limit = limit - own * (1 - 4 * self.kappa) + self.tau
-        return np.asarray(np.nextafter(limit.astype(self.dtype), self.dtype.type(np.inf)))
-
-    def surely_nearer(self, chosen: np.ndarray, radius: np.ndarray) -> np.ndarray:
-        """A score below this means a recomputed distance below ``radius``. (rows,) or (rows, m)"""
-        own = self.norms[chosen].reshape((-1,) + (1,) * (radius.ndim - 1))
-        limit = np.maximum(radius * (1 - 3 * DISTANCE_ERROR) - self.quantum, 0.0) ** 2
-        limit = limit * (1 - 2 * self.kappa) - own * (1 + 4 * self.kappa) - self.tau
-        return np.asarray(np.nextafter(limit.astype(self.dtype), self.dtype.type(-np.inf)))
+    @property
+    def width(self) -> np.ndarray:
+        """w of the upper bound. float64 (n,)"""
+        return np.asarray(2 * self.kappa * self.norms + self.tau)
 
     @property
     def quantum(self) -> float:
-        """Spacing of the smallest float64 distances, in units of the scores."""
+        """Spacing of the smallest float64 distances, in units of the centred rows."""
         return float(np.ldexp(1.0, self.exponent - self.cloud.exponent - 1074))
+
+    @property
+    def shift(self) -> int:
+        """Binary exponent that takes recomputed distances to the units of the bounds."""
+        return self.exponent - self.cloud.exponent
+
+    def operand(self, index: slice | np.ndarray) -> tuple[np.ndarray, ...]:
+        """What enters the products for some rows."""
+        if self.kept is not None:
+            return tuple(x[index] for x in self.kept)
+        c = _shifted(self.cloud.values[index], self.centre, self.exponent, self.dtype)
+        return operands(self.rung, c)
+
+    def product(
+        self, rows: tuple[np.ndarray, ...], columns: tuple[np.ndarray, ...], out: np.ndarray
+    ) -> None:
+        """Inner products of operands into ``out``: the one place where rounding is not exact."""
+        multiply(rows, columns, out, self.unit)
+
+    def scores(self, chosen: np.ndarray) -> np.ndarray:
+        """n_j - 2 g_ij of the chosen rows against all, (len(chosen), n); infinite against itself.
+
+        Within kappa (n_i + n_j) + tau of r^2 - n_i.
+        """
+        n = self.cloud.n
+        out = np.empty((len(chosen), n), dtype=self.dtype)
+        left = self.operand(chosen)
+        width = n if self.kept is not None else max(1, _BLOCK // self.cloud.d)
+        for a, b in blocks(n, width):
+            part = np.empty((len(chosen), b - a), dtype=self.dtype)
+            self.product(left, self.operand(slice(a, b)), part)
+            out[:, a:b] = part
+        out *= -2
+        out += self.norms.astype(self.dtype)
+        out[np.arange(len(chosen)), chosen] = np.inf
+        return out
 
 
 def largest_whole(points: Cloud) -> float:
@@ -133,26 +148,32 @@ def largest_whole(points: Cloud) -> float:
     return largest
 
 
-def make_screen(points: Cloud, precision: type[np.floating], whole: float = math.inf) -> Screen:
-    """Prepare the scores of a cloud in float32 or float64.
+def make_screen(
+    points: Cloud,
+    rung: str,
+    whole: float = math.inf,
+    *,
+    keep: bool = True,
+    unit: bool = False,
+) -> Screen:
+    """Prepare the bounds of a cloud in one arithmetic.
 
-    ``whole`` is what :func:`largest_whole` found: scores are exact where no sum of d products can
-    leave the integers of the precision.
+    Parameters
+    ----------
+    points : Cloud
+    rung : str
+        A name of :data:`hiddenscape.kernels.products.RUNGS`.
+    whole : float
+        What :func:`largest_whole` found: products are exact where no sum of d of them can leave the
+        whole numbers of the precision.
+    keep : bool
+        Hold the operands of all rows, n x d numbers; otherwise they are made anew for each block.
+    unit : bool
+        Let products use the machine's bfloat16 unit.
     """
-    dtype = np.dtype(precision)
-    if 4 * points.d * (whole * whole) <= 2.0 ** (np.finfo(dtype).nmant + 1):
-        same = points.values.astype(dtype, copy=False)
-        return Screen(
-            cloud=points,
-            dtype=dtype,
-            centre=np.zeros(points.d),
-            exponent=0,
-            norms=np.einsum("ij,ij->i", same, same).astype(np.float64),
-            kappa=0.0,
-            tau=0.0,
-            kept=same,
-            exact=True,
-        )
+    dtype = np.dtype(np.float64 if rung == "float64" else np.float32)
+    if rung[:5] == "float" and 4 * points.d * (whole * whole) <= 2.0 ** (np.finfo(dtype).nmant + 1):
+        return _exact_screen(points, rung, dtype)
     n, d = points.n, points.d
     size = max(1, _BLOCK // d)
     # Any centre is exact; medians are not dragged away by a few huge rows, which would widen every
@@ -163,24 +184,59 @@ def make_screen(points: Cloud, precision: type[np.floating], whole: float = math
     for a, b in blocks(n, size):
         largest = max(largest, float(np.abs(points.values[a:b] - centre).max()))
     exponent = -int(np.frexp(largest)[1]) if largest > 0 else 0
-    kept = np.empty((n, d), dtype=dtype) if n * d * dtype.itemsize <= _KEEP else None
+    kept: tuple[np.ndarray, ...] | None = None
+    if keep:
+        kept = tuple(np.empty((n, d), dtype) for _ in range(1 + (rung == "bfloat16x3")))
     norms = np.empty(n)
+    lost, lost_twice = 0.0, 0.0
     for a, b in blocks(n, size):
         c = _shifted(points.values[a:b], centre, exponent, dtype)
-        if kept is not None:
-            kept[a:b] = c
         norms[a:b] = np.einsum("ij,ij->i", c, c, dtype=np.float64)
+        parts = operands(rung, c)
+        if rung[:8] == "bfloat16":
+            lost = max(lost, _largest_share(c - parts[0], norms[a:b]))
+        if rung == "bfloat16x3":
+            lost_twice = max(lost_twice, _largest_share(c - parts[0] - parts[1], norms[a:b]))
+        if kept is not None:
+            for whole_array, part in zip(kept, parts, strict=True):
+                whole_array[a:b] = part
     u, u64 = float(np.finfo(dtype).eps) / 2, 2.0**-53
     return Screen(
         cloud=points,
+        rung=rung,
         dtype=dtype,
         centre=centre,
         exponent=exponent,
         norms=norms,
-        kappa=1.05 * ((d + 10) * u + (d + 40) * u64),
-        tau=8.0 * d * float(np.finfo(dtype).smallest_subnormal),
+        # 12 u: rows as stored (twice 2 u), a_i and its rounding, the two sums.
+        kappa=1.05 * (product_error(rung, d, lost, lost_twice) + 12 * u + (d + 60) * u64),
+        tau=8.0 * d * float(np.finfo(dtype).tiny),
         kept=kept,
+        unit=unit,
     )
+
+
+def _exact_screen(points: Cloud, rung: str, dtype: np.dtype[np.floating]) -> Screen:
+    same = points.values.astype(dtype, copy=False)
+    return Screen(
+        cloud=points,
+        rung=rung,
+        dtype=dtype,
+        centre=np.zeros(points.d),
+        exponent=0,
+        norms=np.einsum("ij,ij->i", same, same, dtype=np.float64),
+        kappa=0.0,
+        tau=0.0,
+        kept=(same,),
+        exact=True,
+    )
+
+
+def _largest_share(lost: np.ndarray, norms: np.ndarray) -> float:
+    """The largest |lost_i| / |c_i|, from above; rows of zeros lose nothing."""
+    squares = np.einsum("ij,ij->i", lost, lost, dtype=np.float64)
+    share = np.sqrt(np.divide(squares, norms, out=np.zeros_like(squares), where=norms > 0))
+    return float(share.max()) * (1 + 1e-6) if len(share) else 0.0
 
 
 def _shifted(

@@ -1,0 +1,174 @@
+"""Compiled loops: the one distance between two rows, in the order of numpy's pairwise sum.
+
+The reference sums squared differences with ``numpy.add.reduce``: runs of at most 128 terms in 8
+lanes, runs added in a binary tree (Higham 1993, doi:10.1137/0914050, on why that is accurate). The
+code here keeps that order and never fuses a product with a sum, so its bits are numpy's, on every
+machine; the lanes are vector registers because they are spelt as such.
+
+Compiled code is kept beside this file, or in the user's cache folder, after the first call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+__all__ = ["distance", "fill_distances", "fill_squares", "jit"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_TINY = 2.0**-900
+_LANES = 8
+_RUN = 128
+_DEPTH = 64
+
+
+def jit(function: _Function) -> _Function:
+    """Compile at the first call, keep the result on disk, release the interpreter.
+
+    No fast-math: sums keep their order and products are never fused.
+    """
+    compiled: _Function = numba.njit(nogil=True, cache=True)(function)
+    return compiled
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
+    """Sum of squared differences of ``8 * steps`` columns from ``start``: lane by lane, then all.
+
+    Returns the signature and what writes the code, as numba asks for.
+    """
+    index = types.intp
+    signature = types.float64(x, index, index, index, index)
+    aligned = x.dtype.bitwidth // 8
+
+    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, args[0])
+        item = context.get_data_type(kind.dtype)
+        wide = ir.VectorType(ir.DoubleType(), _LANES)
+        narrow = ir.VectorType(item, _LANES).as_pointer()
+        columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
+
+        def row(number: Any) -> Any:
+            return builder.gep(array.data, [builder.add(builder.mul(number, columns), args[3])])
+
+        left, right = row(args[1]), row(args[2])
+        total = cgutils.alloca_once(builder, wide)
+        builder.store(ir.Constant(wide, [0.0] * _LANES), total)
+        with cgutils.for_range(builder, args[4]) as loop:
+            offset = builder.mul(loop.index, ir.Constant(loop.index.type, _LANES))
+
+            def load(pointer: Any) -> Any:
+                at = builder.bitcast(builder.gep(pointer, [offset]), narrow)
+                value = builder.load(at, align=aligned)
+                return value if isinstance(item, ir.DoubleType) else builder.fpext(value, wide)
+
+            t = builder.fsub(load(left), load(right))
+            builder.store(builder.fadd(builder.load(total), builder.fmul(t, t)), total)
+        whole = builder.load(total)
+        s = [builder.extract_element(whole, ir.Constant(ir.IntType(32), n)) for n in range(_LANES)]
+        while len(s) > 1:
+            s = [builder.fadd(a, b) for a, b in zip(s[::2], s[1::2], strict=True)]
+        return s[0]
+
+    return signature, write
+
+
+@jit
+def _run(x: np.ndarray, i: int, j: int, start: int, stop: int) -> float:
+    """Sum of squared differences of rows i and j over at most 128 columns."""
+    n = stop - start
+    total = 0.0
+    rest = start
+    if n >= _LANES:
+        total = _lanes(x, i, j, start, n // _LANES)
+        rest = stop - n % _LANES
+    for c in range(rest, stop):
+        t = np.float64(x[i, c]) - np.float64(x[j, c])
+        total += t * t
+    return total
+
+
+@jit
+def _squares(x: np.ndarray, i: int, j: int) -> float:
+    """Sum of squared differences of rows i and j: runs added in a binary tree, left to right."""
+    start, stop = 0, x.shape[1]
+    if stop <= _RUN:
+        return _run(x, i, j, start, stop)
+    # Compiled code that calls itself cannot be kept on disk, hence the stack: for each open fork
+    # its right part, and the sum of its left part once that is known (-1 until then).
+    right = np.empty((2, _DEPTH), dtype=np.int64)
+    left = np.empty(_DEPTH)
+    depth = 0
+    while True:
+        while stop - start > _RUN:
+            half = (stop - start) // 2
+            half -= half % _LANES
+            right[0, depth] = start + half
+            right[1, depth] = stop
+            left[depth] = -1.0
+            depth += 1
+            stop = start + half
+        total = _run(x, i, j, start, stop)
+        while depth > 0 and left[depth - 1] >= 0.0:
+            depth -= 1
+            total = left[depth] + total
+        if depth == 0:
+            return total
+        left[depth - 1] = total
+        start = right[0, depth - 1]
+        stop = right[1, depth - 1]
+
+
+@jit
+def _tiny(x: np.ndarray, i: int, j: int) -> float:
+    """The distance where squares would underflow: scaled by the largest difference."""
+    d = x.shape[1]
+    scaled = np.zeros((2, d))
+    largest = 0.0
+    for c in range(d):
+        scaled[0, c] = np.float64(x[i, c]) - np.float64(x[j, c])
+        largest = max(largest, abs(scaled[0, c]))
+    if largest == 0.0:
+        return 0.0
+    exponent = math.frexp(largest)[1]
+    for c in range(d):
+        scaled[0, c] = math.ldexp(scaled[0, c], -exponent)
+    return math.ldexp(math.sqrt(_squares(scaled, 0, 1)), exponent)
+
+
+@jit
+def distance(x: np.ndarray, original: np.ndarray, exponent: int, i: int, j: int) -> float:
+    """Euclidean distance of rows i and j; the arrays and the exponent are those of a ``Cloud``.
+
+    Infinite where it exceeds float64: the caller raises.
+    """
+    total = _squares(x, i, j)
+    if total < _TINY:
+        return _tiny(original, i, j)
+    length = math.sqrt(total)
+    return length if exponent == 0 else math.ldexp(length, exponent)
+
+
+@jit
+def fill_distances(
+    x: np.ndarray, original: np.ndarray, exponent: int, i: np.ndarray, j: np.ndarray, out: np.ndarray
+) -> None:
+    """Distances of the pairs (i[p], j[p]) into ``out``."""
+    for p in range(len(i)):
+        out[p] = distance(x, original, exponent, i[p], j[p])
+
+
+@jit
+def fill_squares(x: np.ndarray, i: np.ndarray, j: np.ndarray, out: np.ndarray) -> None:
+    """Sums of squared differences of the pairs (i[p], j[p]) into ``out``."""
+    for p in range(len(i)):
+        out[p] = _squares(x, i[p], j[p])

@@ -1,0 +1,365 @@
+"""Exact ranks by counting: one pass over all pairs serves any number of targets, nothing is sorted.
+
+rank(i, j) = 1 + #{l: r_il < r_ij} + #{l != j: r_il = r_ij} / 2. The bounds of a screen decide most
+pairs; whatever lies between them is recomputed from differences, and equality is decided there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from hiddenscape.errors import InputError
+from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks, check_range
+from hiddenscape.kernels.budget import DEFAULT_MEMORY
+from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares, jit
+from hiddenscape.kernels.machine import ladder
+from hiddenscape.kernels.products import RUNGS
+from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
+from hiddenscape.kernels.threads import cores, in_threads
+
+__all__ = ["mid_ranks"]
+
+_CHUNK = 256
+_SMALL = 1 << 28
+_PROBE = 64
+_OFTEN = 0.03  # share of recomputed pairs from which on float64 products are cheaper
+_MARGIN = 4 * DISTANCE_ERROR
+_SLACK = 1e-12
+_PAIRS = 1 << 16
+
+
+def mid_ranks(
+    points: Cloud,
+    queries: np.ndarray,
+    targets: np.ndarray,
+    *,
+    representative: np.ndarray | None = None,
+    block_rows: int | None = None,
+    memory: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    precision: str = "auto",
+) -> np.ndarray:
+    """Mid-ranks of the ``targets`` (q, m) among all other rows of each of the ``queries`` (q,).
+
+    Where all rows are queries in their order, a block of products serves its rows and its columns.
+
+    Parameters
+    ----------
+    points : Cloud
+    queries : int array (q,)
+    targets : int array (q, m)
+        Must not name the query row itself.
+    representative : int array (n,), optional
+        A row equal to each row: copies of a target then need no distance.
+    block_rows, memory, progress, precision
+        As for the search of neighbours.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.arrays import cloud
+    >>> mid_ranks(cloud([[0.0], [1.0], [-1.0], [3.0]]), np.array([0]), np.array([[1, 3]]))
+    array([[1.5, 3. ]])
+    """
+    n = points.n
+    if not targets.size:
+        return np.ones(targets.shape)
+    same = np.arange(n) if representative is None else np.asarray(representative, dtype=np.int64)
+    queries = np.ascontiguousarray(queries, dtype=np.int64)
+    targets = np.ascontiguousarray(targets, dtype=np.int64)
+    budget = memory or DEFAULT_MEMORY
+    screen = _choose(points, queries, targets, same, precision, budget, len(queries) * n)
+    counts = _Counts(points, screen, queries, targets, same)
+    size = _block(points, screen, block_rows, budget)
+    if np.array_equal(queries, np.arange(n)):
+        counts.symmetric(size, progress)
+    else:
+        counts.plain(size, progress)
+    return np.asarray(1.0 + counts.nearer + counts.tied / 2)
+
+
+def _choose(
+    points: Cloud,
+    queries: np.ndarray,
+    targets: np.ndarray,
+    same: np.ndarray,
+    precision: str,
+    memory: int,
+    pairs: int,
+) -> Screen:
+    """The screen whose products and recomputed pairs cost least."""
+    whole = largest_whole(points)
+    names = [name for name, _ in ladder(precision, small=pairs * points.d <= _SMALL)]
+    if precision == "auto":
+        # Bounds of bfloat16 leave far too many pairs between them for ranks.
+        names = [name for name in names if name in RUNGS[2:]]
+    shares = []
+    for name in names:
+        keep = points.n * points.d * (8 if name == "float64" else 4) <= memory // 2
+        screen = make_screen(points, name, whole, keep=keep)
+        if screen.exact or (name == names[-1] and not shares):
+            return screen
+        if screen.thin:
+            continue
+        if precision != "auto":
+            return screen
+        at = np.arange(0, len(queries), max(1, len(queries) // _PROBE))
+        probe = _Counts(points, screen, queries[at], targets[at], same)
+        probe.plain(_block(points, screen, None, memory), None)
+        shares.append((probe.recomputed / (len(at) * points.n), screen))
+        if shares[-1][0] <= _OFTEN:
+            return screen
+    # Data full of ties leave them to be recomputed in any precision: then the first is cheapest.
+    best = min(shares, key=lambda pair: pair[0])
+    return best[1] if 2 * best[0] < shares[0][0] else shares[0][1]
+
+
+def _block(points: Cloud, screen: Screen, wanted: int | None, memory: int) -> int:
+    if wanted is not None:
+        return min(wanted, points.n)
+    item = screen.dtype.itemsize
+    size = 1024
+    held = points.n * points.d * item if screen.kept is not None else 0
+    while size > 64 and 2 * size * size * item + 2 * size * points.d * (item + 16) > max(
+        memory - held, 0
+    ):
+        size //= 2
+    if size == 64 and 2 * size * points.d * (item + 16) > memory:
+        raise InputError(f"memory={memory} bytes are too few for rows of {points.d} columns")
+    return min(size, points.n)
+
+
+class _Counts:
+    """How many rows are nearer than each target, and how many are as far."""
+
+    def __init__(
+        self,
+        points: Cloud,
+        screen: Screen,
+        queries: np.ndarray,
+        targets: np.ndarray,
+        same: np.ndarray,
+    ) -> None:
+        self.points, self.screen, self.same = points, screen, same
+        self.queries, self.targets = queries, targets
+        self.near, self.width = screen.near, screen.width
+        self.nearer = np.zeros(targets.shape, dtype=np.int64)
+        self.tied = np.zeros(targets.shape, dtype=np.int64)
+        self.recomputed = 0
+        self.exact = self._exact_distances()
+        kind = screen.dtype.type
+        if screen.exact:
+            self.low = self.high = self.exact.astype(kind)
+            return
+        radius = np.ldexp(self.exact, screen.shift)
+        low = np.maximum(radius * (1 - _MARGIN) - 4 * screen.quantum, 0.0) ** 2 * (1 - _SLACK)
+        low -= self.width[queries][:, None]
+        high = (radius * (1 + _MARGIN) + 4 * screen.quantum) ** 2 * (1 + _SLACK)
+        self.low = low
+        self.high = np.nextafter(high.astype(kind), kind(np.inf))
+
+    def symmetric(self, size: int, progress: Callable[[int, int], object] | None) -> None:
+        """All rows are queries, in order: each product is made once."""
+        n = self.points.n
+        products = np.empty(size * size, dtype=self.screen.dtype)
+        turned = np.empty(size * size, dtype=self.screen.dtype)
+        done, total = 0, n * (n + 1) // 2
+        for a, b in blocks(n, size):
+            left = self.screen.operand(slice(a, b))
+            for low in range(a, n, size):
+                high = min(low + size, n)
+                right = left if low == a else self.screen.operand(slice(low, high))
+                g = products[: (b - a) * (high - low)].reshape(b - a, high - low)
+                self.screen.product(left, right, g)
+                self._count(g, np.arange(a, b), low)
+                if low > a:
+                    t = turned[: g.size].reshape(high - low, b - a)
+                    _turn(g, t)
+                    self._count(t, np.arange(low, high), a)
+            done += (b - a) * (n - a) - (b - a) * (b - a - 1) // 2
+            if progress is not None:
+                progress(n if b == n else min(n - 1, n * done // total), n)
+
+    def plain(self, size: int, progress: Callable[[int, int], object] | None) -> None:
+        """Some rows are queries."""
+        n = self.points.n
+        products = np.empty(size * size, dtype=self.screen.dtype)
+        for a, b in blocks(len(self.queries), size):
+            left = self.screen.operand(self.queries[a:b])
+            for low, high in blocks(n, size):
+                g = products[: (b - a) * (high - low)].reshape(b - a, high - low)
+                self.screen.product(left, self.screen.operand(slice(low, high)), g)
+                self._count(g, np.arange(a, b), low)
+            if progress is not None:
+                progress(b, len(self.queries))
+
+    def _exact_distances(self) -> np.ndarray:
+        """Of every target, recomputed; squared (and whole) where the screen is exact."""
+        m = self.targets.shape[1]
+        out = np.empty(self.targets.size)
+        i, j = np.repeat(self.queries, m), self.targets.ravel()
+
+        def work(part: tuple[int, int]) -> None:
+            at = slice(*part)
+            if self.screen.exact:
+                fill_squares(self.points.compiled()[0], i[at], j[at], out[at])
+            else:
+                fill_distances(*self.points.compiled(), i[at], j[at], out[at])
+
+        for _ in in_threads(work, list(blocks(len(i), _PAIRS))):
+            pass
+        check_range(out)
+        return out.reshape(self.targets.shape)
+
+    def _count(self, g: np.ndarray, slots: np.ndarray, first_column: int) -> None:
+        screen = self.screen
+        edges = np.arange(0, g.shape[1], _CHUNK)
+        widest = np.maximum.reduceat(self.width[first_column : first_column + g.shape[1]], edges)
+
+        def work(part: tuple[int, int]) -> int:
+            if screen.exact:
+                _count_exact(
+                    g, self.queries, slots, first_column, self.near, self.targets, self.high,
+                    self.nearer, self.tied, *part,
+                )  # fmt: skip
+                return 0
+            return _count_block(
+                *self.points.compiled(), g, self.queries, slots, first_column, self.near, widest,
+                self.same, self.targets, self.exact, self.low, self.high, self.nearer, self.tied,
+                *part,
+            )  # fmt: skip
+
+        parts = list(blocks(len(slots), max(64, -(-len(slots) // cores()))))
+        self.recomputed += sum(in_threads(work, parts))
+
+
+@jit
+def _turn(g: np.ndarray, out: np.ndarray) -> None:
+    """Transpose, by small squares."""
+    for a in range(0, g.shape[0], 32):
+        for b in range(0, g.shape[1], 32):
+            for r in range(a, min(a + 32, g.shape[0])):
+                for c in range(b, min(b + 32, g.shape[1])):
+                    out[c, r] = g[r, c]
+
+
+@jit
+def _bounds(
+    g: np.ndarray, r: int, c: int, end: int, i: int, first: int, near: np.ndarray, out: np.ndarray
+) -> None:
+    """Lower bounds of row i against columns c to end of a block; infinite against itself."""
+    own = near[i]
+    for t in range(c, end):
+        p = g[r, t]
+        out[t - c] = (own + near[first + t]) - (p + p)
+    if first + c <= i < first + end:
+        out[i - first - c] = np.inf
+
+
+@jit
+def _count_exact(
+    g: np.ndarray,
+    queries: np.ndarray,
+    slots: np.ndarray,
+    first: int,
+    near: np.ndarray,
+    targets: np.ndarray,
+    squares: np.ndarray,
+    nearer: np.ndarray,
+    tied: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Count where scores carry no error."""
+    columns = g.shape[1]
+    scores = np.empty(_CHUNK, dtype=g.dtype)
+    for r in range(start, stop):
+        s = slots[r]
+        i = queries[s]
+        for c in range(0, columns, _CHUNK):
+            end = min(c + _CHUNK, columns)
+            _bounds(g, r, c, end, i, first, near, scores)
+            for t in range(targets.shape[1]):
+                wanted = squares[s, t]
+                below = np.int32(0)
+                equal = np.int32(0)
+                for u in range(end - c):
+                    below += np.int32(scores[u] < wanted)
+                    equal += np.int32(scores[u] == wanted)
+                if first + c <= targets[s, t] < first + end:
+                    equal -= np.int32(1)
+                nearer[s, t] += below
+                tied[s, t] += equal
+
+
+@jit
+def _count_block(
+    values: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    g: np.ndarray,
+    queries: np.ndarray,
+    slots: np.ndarray,
+    first: int,
+    near: np.ndarray,
+    widest: np.ndarray,
+    same: np.ndarray,
+    targets: np.ndarray,
+    exact: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    nearer: np.ndarray,
+    tied: np.ndarray,
+    start: int,
+    stop: int,
+) -> int:
+    """Count a block of products for the queries ``slots[start:stop]``; how many were recomputed.
+
+    A lower bound below ``low`` less the widest bound of the columns at hand is surely nearer than
+    the target, one above ``high`` surely farther.
+    """
+    kind = g.dtype.type
+    columns, m = g.shape[1], targets.shape[1]
+    scores = np.empty(_CHUNK, dtype=g.dtype)
+    sure = np.empty(m, dtype=g.dtype)
+    recomputed = 0
+    for r in range(start, stop):
+        s = slots[r]
+        i = queries[s]
+        for c in range(0, columns, _CHUNK):
+            end = min(c + _CHUNK, columns)
+            _bounds(g, r, c, end, i, first, near, scores)
+            unsure = 0
+            for t in range(m):
+                edge = np.nextafter(kind(low[s, t] - widest[c // _CHUNK]), kind(-np.inf))
+                sure[t] = edge
+                top = high[s, t]
+                below = np.int32(0)
+                reach = np.int32(0)
+                for u in range(end - c):
+                    below += np.int32(scores[u] < edge)
+                    reach += np.int32(scores[u] <= top)
+                nearer[s, t] += below
+                unsure += reach - below
+            if unsure == 0:
+                continue
+            for u in range(end - c):
+                j = first + c + u
+                length = -1.0
+                for t in range(m):
+                    target = targets[s, t]
+                    if not sure[t] <= scores[u] <= high[s, t] or j == target:
+                        continue
+                    if same[j] == same[target]:
+                        tied[s, t] += 1
+                        continue
+                    if length < 0:
+                        length = distance(values, original, exponent, i, j)
+                        recomputed += 1
+                    if length < exact[s, t]:
+                        nearer[s, t] += 1
+                    elif length == exact[s, t]:
+                        tied[s, t] += 1
+    return recomputed

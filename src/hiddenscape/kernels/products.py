@@ -1,0 +1,109 @@
+r"""Inner products of rows in the arithmetics of the ladder, and how far each may be off.
+
+Rows are centred and scaled so that no entry exceeds 1. What enters a product is the rounded row
+:math:`h`; :math:`e = c - h` is what rounding lost, and :math:`\lambda = \max_i |e_i| / |c_i|`.
+
+============  ==========================================  ==============================================
+rung          product                                     :math:`|c \cdot c' - g| \le \beta |c| |c'|`
+============  ==========================================  ==============================================
+bfloat16      h h'                                        :math:`\lambda (2 + \lambda) + \gamma (1+\lambda)^2`
+bfloat16x3    h h' + h m' + m h', m = bfloat16(c - h)     :math:`(\lambda + \mu)^2 + \mu (2 + \mu) + 3\gamma(1+\lambda)^2 (1+\mu)`
+float32       c c'                                        :math:`\gamma`
+float64       c c'                                        :math:`\gamma`
+============  ==========================================  ==============================================
+
+with :math:`\mu = \max_i |c_i - h_i - m_i| / |c_i|` and :math:`\gamma = 1.01 (d + 2) u` for the additions of
+a product of d terms in any order (Higham 2002, section 3.1; Cauchy-Schwarz turns the sum of
+magnitudes into :math:`|c| |c'|`). :math:`\lambda` and :math:`\mu` are measured on the rows at hand,
+not assumed.
+
+Rounded rows are held as float32 numbers that bfloat16 can represent. So one array serves a unit
+that multiplies bfloat16 and, where there is none, an ordinary float32 product that gives the same
+bound: no machine changes a result, only its time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["RUNGS", "multiply", "operands", "product_error", "round_bfloat16"]
+
+RUNGS = ("bfloat16", "bfloat16x3", "float32", "float64")
+"""From the fastest to the surest."""
+
+_SWITCH = threading.Lock()
+
+
+def round_bfloat16(x: np.ndarray) -> np.ndarray:
+    """float32 values rounded to the nearest bfloat16 (ties to even), as float32.
+
+    Examples
+    --------
+    >>> round_bfloat16(np.array([1.0, 1.00390625, 1.0039063], dtype=np.float32)).tolist()
+    [1.0, 1.0, 1.0078125]
+    """
+    bits = x.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32)
+
+
+def operands(rung: str, c: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What enters the products of a rung, from centred rows in its working precision."""
+    if rung == "bfloat16":
+        return (round_bfloat16(c),)
+    if rung == "bfloat16x3":
+        high = round_bfloat16(c)
+        return high, round_bfloat16(c - high)
+    return (c,)
+
+
+def multiply(
+    left: tuple[np.ndarray, ...], right: tuple[np.ndarray, ...], out: np.ndarray, unit: bool
+) -> None:
+    """Products of all rows of two operands into ``out``; with ``unit``, on the bfloat16 unit."""
+    product: Callable[..., object] = _on_unit if unit else np.matmul
+    product(left[0], right[0].T, out=out)
+    if len(left) == 2:
+        mixed = np.empty_like(out)
+        for a, b in ((left[0], right[1]), (left[1], right[0])):
+            product(a, b.T, out=mixed)
+            out += mixed
+
+
+def product_error(rung: str, d: int, lost: float, lost_twice: float) -> float:
+    r"""The bound :math:`\beta` of the table, from the measured :math:`\lambda` and :math:`\mu`."""
+    u = 2.0**-53 if rung == "float64" else 2.0**-24
+    gamma = 1.01 * (d + 2) * u
+    if rung == "bfloat16":
+        # Units of some makers flush subnormal numbers or round sums once more: twice the additions.
+        return lost * (2 + lost) + 2 * gamma * (1 + lost) ** 2
+    if rung == "bfloat16x3":
+        mixed = (lost + lost_twice) ** 2 + lost_twice * (2 + lost_twice)
+        return mixed + 6 * gamma * (1 + lost) ** 2 * (1 + lost_twice)
+    return gamma
+
+
+def _on_unit(left: np.ndarray, right: np.ndarray, *, out: np.ndarray) -> None:
+    """A product of values that bfloat16 can hold, by torch with its bfloat16 kernels allowed.
+
+    The switch belongs to the process, so it is held under a lock and put back at once.
+    """
+    import torch
+
+    matmul = torch.backends.mkldnn.matmul
+    with _SWITCH:
+        before = matmul.fp32_precision
+        matmul.fp32_precision = "bf16"
+        try:
+            a, b, c = (torch.from_numpy(_writable(x)) for x in (left, right, out))
+            torch.mm(a, b, out=c)
+        finally:
+            matmul.fp32_precision = before
+
+
+def _writable(x: np.ndarray) -> np.ndarray:
+    # torch warns of arrays that it must not write to; these are operands and stay as they are.
+    return x if x.flags.writeable else x.copy()

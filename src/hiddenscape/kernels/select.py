@@ -1,0 +1,414 @@
+"""Compiled selection: short lists of the rows that may be nearest, kept without sorting scores.
+
+A short list of row i holds every j met so far whose lower bound L_ij does not exceed ``limit[i]``,
+itself a proven upper bound on the k-th smallest distance. When a list is full, it is cut to what
+the limit of its own k-th smallest upper bound leaves; a list that stays full is *crowded*: the
+arithmetic cannot tell its rows apart, and the row climbs to the next rung.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hiddenscape.kernels.arrays import DISTANCE_ERROR
+from hiddenscape.kernels.compiled import distance, jit
+
+__all__ = ["decide_full", "decide_short", "push_columns", "push_rows", "spot_check"]
+
+_CHUNK = 64
+_MARGIN = 1 + 4 * DISTANCE_ERROR
+_SLACK = 1e-12
+
+
+@jit
+def _kth_smallest(values: np.ndarray, m: int, k: int) -> float:
+    """The k-th smallest (k >= 1) of the first m values, which are reordered."""
+    low, high = 0, m - 1
+    wanted = k - 1
+    while low < high:
+        # Median of three: lists arrive nearly sorted as often as not.
+        middle = (low + high) // 2
+        if values[middle] < values[low]:
+            values[middle], values[low] = values[low], values[middle]
+        if values[high] < values[low]:
+            values[high], values[low] = values[low], values[high]
+        if values[high] < values[middle]:
+            values[high], values[middle] = values[middle], values[high]
+        pivot = values[middle]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return float(values[wanted])
+
+
+@jit
+def _limit(top: float, quantum: float) -> float:
+    """What a lower bound must exceed for its recomputed distance to exceed that of an upper bound.
+
+    Recomputed distances carry a relative error of DISTANCE_ERROR and, near underflow, a quantum.
+    """
+    root = math.sqrt(max(top, 0.0)) * _MARGIN + 4 * quantum
+    return root * root * (1 + _SLACK)
+
+
+@jit
+def _cut(
+    lower: np.ndarray,
+    index: np.ndarray,
+    m: int,
+    own: float,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    scratch: np.ndarray,
+) -> tuple[int, float]:
+    """Cut a list of m entries to what may be among the k nearest: the new length and limit."""
+    as_stored = lower.dtype.type
+    if m < k:
+        return m, as_stored(np.inf)
+    if exact:
+        for t in range(m):
+            scratch[t] = lower[t]
+        last = _kth_smallest(scratch, m, k)
+        room = k
+        for t in range(m):
+            if lower[t] < last:
+                room -= 1
+        # Of the tied ones the lowest row numbers stay.
+        ties = 0
+        for t in range(m):
+            if lower[t] == last:
+                scratch[ties] = index[t]
+                ties += 1
+        highest = _kth_smallest(scratch, ties, room)
+        kept = 0
+        for t in range(m):
+            if lower[t] < last or (lower[t] == last and index[t] <= highest):
+                lower[kept] = lower[t]
+                index[kept] = index[t]
+                kept += 1
+        return kept, as_stored(last)
+    for t in range(m):
+        scratch[t] = np.float64(lower[t]) + own + width[index[t]]
+    limit = as_stored(_limit(_kth_smallest(scratch, m, k), quantum))
+    limit = np.nextafter(limit, as_stored(np.inf))
+    kept = 0
+    for t in range(m):
+        if lower[t] <= limit:
+            lower[kept] = lower[t]
+            index[kept] = index[t]
+            kept += 1
+    return kept, limit
+
+
+@jit
+def push_rows(
+    g: np.ndarray,
+    rows: np.ndarray,
+    first_column: int,
+    near: np.ndarray,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    slots: np.ndarray,
+    lower: np.ndarray,
+    index: np.ndarray,
+    count: np.ndarray,
+    limit: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Offer all columns of a block of products to the lists of its rows ``start`` to ``stop``.
+
+    ``g[r, c]`` is the product of row ``rows[r]``, whose list is ``slots[r]``, with row
+    ``first_column + c``. ``limit`` has the type of the products; -inf marks a crowded list.
+    """
+    columns = g.shape[1]
+    capacity = lower.shape[1]
+    scratch = np.empty(capacity)
+    for r in range(start, stop):
+        s = slots[r]
+        top = limit[s]
+        if top == -np.inf:
+            continue
+        i = rows[r]
+        own = near[i]
+        m = count[s]
+        for c in range(0, columns, _CHUNK):
+            end = min(c + _CHUNK, columns)
+            few = False
+            for t in range(c, end):
+                p = g[r, t]
+                few |= (own + near[first_column + t]) - (p + p) <= top
+            if not few:
+                continue
+            for t in range(c, end):
+                p = g[r, t]
+                value = (own + near[first_column + t]) - (p + p)
+                j = first_column + t
+                if value <= top and j != i:
+                    lower[s, m] = value
+                    index[s, m] = j
+                    m += 1
+                    if m == capacity:
+                        m, top = _cut(
+                            lower[s], index[s], m, width[i], width, k, quantum, exact, scratch
+                        )
+                        if m == capacity:
+                            top = lower.dtype.type(-np.inf)
+                            break
+            if top == -np.inf:
+                break
+        count[s] = m
+        limit[s] = top
+
+
+@jit
+def push_columns(
+    g: np.ndarray,
+    first_row: int,
+    first_column: int,
+    first_slot: int,
+    near: np.ndarray,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    lower: np.ndarray,
+    index: np.ndarray,
+    count: np.ndarray,
+    limit: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Offer all rows of a block of products to the lists of its columns ``start`` to ``stop``.
+
+    ``g[r, c]`` is the product of rows ``first_row + r`` and ``first_column + c``, which differ; the
+    list of the latter is ``first_slot + c``.
+    """
+    capacity = lower.shape[1]
+    scratch = np.empty(capacity)
+    # Column by column of chunks, so that the lists of one chunk stay in cache.
+    for c in range(start, stop, _CHUNK):
+        end = min(c + _CHUNK, stop)
+        for r in range(g.shape[0]):
+            i = first_row + r
+            own = near[i]
+            few = False
+            for t in range(c, end):
+                p = g[r, t]
+                few |= (own + near[first_column + t]) - (p + p) <= limit[first_slot + t]
+            if not few:
+                continue
+            for t in range(c, end):
+                p = g[r, t]
+                value = (own + near[first_column + t]) - (p + p)
+                s = first_slot + t
+                if value <= limit[s]:
+                    m = count[s]
+                    lower[s, m] = value
+                    index[s, m] = i
+                    m += 1
+                    if m == capacity:
+                        j = first_column + t
+                        m, top = _cut(
+                            lower[s], index[s], m, width[j], width, k, quantum, exact, scratch
+                        )
+                        limit[s] = -np.inf if m == capacity else top
+                    count[s] = m
+
+
+@jit
+def _before(d: float, i: int, e: float, j: int) -> bool:
+    return d < e or (d == e and i < j)
+
+
+@jit
+def _order(d: np.ndarray, index: np.ndarray, m: int) -> None:
+    """Sort the first m entries by (distance, row number): a merge sort that looks before merging.
+
+    Lists come nearly in order of row number, and insertion puts runs of 16 in order.
+    """
+    for low in range(0, m, 16):
+        for t in range(low + 1, min(low + 16, m)):
+            value, row = d[t], index[t]
+            u = t
+            while u > low and _before(value, row, d[u - 1], index[u - 1]):
+                d[u] = d[u - 1]
+                index[u] = index[u - 1]
+                u -= 1
+            d[u] = value
+            index[u] = row
+    size = 16
+    spare = np.empty(m // 2 + 16)
+    spare_index = np.empty(m // 2 + 16, dtype=index.dtype)
+    while size < m:
+        for low in range(0, m - size, 2 * size):
+            middle, high = low + size, min(low + 2 * size, m)
+            if not _before(d[middle], index[middle], d[middle - 1], index[middle - 1]):
+                continue
+            if len(spare) < size:
+                spare = np.empty(size)
+                spare_index = np.empty(size, dtype=index.dtype)
+            for t in range(size):
+                spare[t] = d[low + t]
+                spare_index[t] = index[low + t]
+            left, right, t = 0, middle, low
+            while left < size:
+                if right < high and _before(d[right], index[right], spare[left], spare_index[left]):
+                    d[t] = d[right]
+                    index[t] = index[right]
+                    right += 1
+                else:
+                    d[t] = spare[left]
+                    index[t] = spare_index[left]
+                    left += 1
+                t += 1
+        size *= 2
+
+
+@jit
+def decide_short(
+    values: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    shift: int,
+    rows: np.ndarray,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    lower: np.ndarray,
+    index: np.ndarray,
+    count: np.ndarray,
+    limit: np.ndarray,
+    start: int,
+    stop: int,
+    indices: np.ndarray,
+    distances: np.ndarray,
+) -> int:
+    """The k nearest of rows ``start`` to ``stop`` from their lists, into ``indices[rows[s]]``.
+
+    Distances are recomputed (``2**shift`` takes them to the units of the bounds). Returns how many
+    lay outside their claimed bounds: any such pair means that the products are wrong.
+    """
+    scratch = np.empty(lower.shape[1])
+    outside = 0
+    for s in range(start, stop):
+        if limit[s] == -np.inf:
+            continue
+        i = rows[s]
+        m, _ = _cut(
+            lower[s], index[s], count[s], width[i], width, k, quantum, exact, scratch
+        )
+        for t in range(m):
+            claimed = np.float64(lower[s, t])
+            j = index[s, t]
+            if exact:
+                scratch[t] = math.sqrt(claimed)
+                continue
+            scratch[t] = distance(values, original, exponent, i, j)
+            length = math.ldexp(scratch[t], shift)
+            low = claimed - _SLACK * abs(claimed)
+            high = claimed + width[i] + width[j]
+            outside += not (low <= (length + quantum) ** 2) or not (
+                max(length - quantum, 0.0) ** 2 <= high + _SLACK * abs(high)
+            )
+        _order(scratch, index[s], m)
+        for t in range(k):
+            indices[i, t] = index[s, t]
+            distances[i, t] = scratch[t]
+    return outside
+
+
+@jit
+def decide_full(
+    values: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    g: np.ndarray,
+    rows: np.ndarray,
+    near: np.ndarray,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    start: int,
+    stop: int,
+    indices: np.ndarray,
+    distances: np.ndarray,
+) -> None:
+    """The k nearest of rows ``start`` to ``stop`` from their products with all rows, ``g`` (r, n).
+
+    No list is too long here: the last resort of crowded rows.
+    """
+    n = g.shape[1]
+    lower = np.empty(n, dtype=g.dtype)
+    index = np.empty(n, dtype=np.int32)
+    scratch = np.empty(n)
+    for r in range(start, stop):
+        i = rows[r]
+        m = 0
+        for j in range(n):
+            if j != i:
+                p = g[r, j]
+                lower[m] = (near[i] + near[j]) - (p + p)
+                index[m] = j
+                m += 1
+        m, _ = _cut(lower, index, m, width[i], width, k, quantum, exact, scratch)
+        for t in range(m):
+            if exact:
+                scratch[t] = math.sqrt(np.float64(lower[t]))
+            else:
+                scratch[t] = distance(values, original, exponent, i, index[t])
+        _order(scratch, index, m)
+        for t in range(k):
+            indices[i, t] = index[t]
+            distances[i, t] = scratch[t]
+
+
+@jit
+def spot_check(
+    values: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    shift: int,
+    g: np.ndarray,
+    rows: np.ndarray,
+    first_column: int,
+    near: np.ndarray,
+    width: np.ndarray,
+    quantum: float,
+    r: np.ndarray,
+    c: np.ndarray,
+) -> int:
+    """How many of some pairs (r, c) of a block of products lie outside their claimed bounds."""
+    outside = 0
+    for t in range(len(r)):
+        i, j = rows[r[t]], first_column + c[t]
+        p = g[r[t], c[t]]
+        claimed = np.float64((near[i] + near[j]) - (p + p))
+        length = math.ldexp(distance(values, original, exponent, i, j), shift)
+        low = claimed - _SLACK * abs(claimed)
+        high = claimed + width[i] + width[j]
+        outside += not (low <= (length + quantum) ** 2) or not (
+            max(length - quantum, 0.0) ** 2 <= high + _SLACK * abs(high)
+        )
+    return outside
