@@ -15,6 +15,11 @@ _HOME = {
     # points -> graph
     "find_neighbors": "neighbors.search",
     "NeighborGraph": "neighbors.graph",
+    "METRICS": "neighbors.metrics",
+    "find_duplicates": "neighbors.duplicates",
+    "resolve_duplicates": "neighbors.duplicates",
+    "Duplicates": "neighbors.duplicates",
+    "RowMap": "neighbors.duplicates",
     # graph or points -> dimension
     "Dimension": "dimension.result",
     "DimensionCurve": "dimension.result",
@@ -95,7 +100,12 @@ if TYPE_CHECKING:
     from hiddenscape.models.families import FAMILIES as FAMILIES
     from hiddenscape.models.loading import load_network as load_network
     from hiddenscape.models.network import wrap_module as wrap_module
+    from hiddenscape.neighbors.duplicates import Duplicates as Duplicates
+    from hiddenscape.neighbors.duplicates import RowMap as RowMap
+    from hiddenscape.neighbors.duplicates import find_duplicates as find_duplicates
+    from hiddenscape.neighbors.duplicates import resolve_duplicates as resolve_duplicates
     from hiddenscape.neighbors.graph import NeighborGraph as NeighborGraph
+    from hiddenscape.neighbors.metrics import METRICS as METRICS
     from hiddenscape.neighbors.search import find_neighbors as find_neighbors
     from hiddenscape.pipeline import cite as cite
     from hiddenscape.pipeline import demo as demo

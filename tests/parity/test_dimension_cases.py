@@ -24,7 +24,6 @@ pytestmark = pytest.mark.real
 
 GROUPS = ("twonn", "decimation", "gride", "neighbours", "duplicates", "PCA and signal rank")
 ELSEWHERE = {
-    "dadapy-cross-knn-periodic": "search among other points with a period: not offered yet",
     "skdim-lpca-small": "other eigenvalue rules (FO, Fan, maxgap): not offered yet",
     "skdim-ref-rank-n500_p128_r3": "signal rank rules: not offered yet",
     "skdim-brokenstick": "signal rank rule: not offered yet",
@@ -224,6 +223,18 @@ def test_blocks_change_nothing(cases: dict[str, Any]) -> None:
     )
     assert np.array_equal(a.indices, b.indices)
     assert np.array_equal(a.distances, b.distances)
+
+
+def test_periodic_neighbors_of_dadapy(cases: dict[str, Any]) -> None:
+    # Theirs searches for one set of points among another; here each query joins the others.
+    want = cases["dadapy-cross-knn-periodic"]
+    for query, indices, distances in zip(
+        (0.1, 0.9), want["indices"], want["distances"], strict=True
+    ):
+        points = np.array([[0.0], [0.1], [0.3], [0.55], [query]])
+        graph = find_neighbors(points, k=3, metric="periodic", period=1)
+        assert graph.indices[4].tolist() == indices
+        assert graph.distances[4] == pytest.approx(distances, rel=1e-6, abs=1e-12)
 
 
 def test_participation_ratio_of_skdim(cases: dict[str, Any]) -> None:

@@ -14,7 +14,20 @@ from hiddenscape.cli.app import Verb
 _EXAMPLES = """
 hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 5
 hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 10 --row 12 --row 40
+hiddenscape neighbors runs/angles --metric periodic --period 360
 """
+
+
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> float | list[float] | None:
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of numbers such as 360 or 1,inf") from None
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 @click.command("neighbors", cls=Verb, examples=_EXAMPLES)
@@ -25,12 +38,27 @@ hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 10 --row 12 --row 40
 )
 @click.option(
     "--metric",
+    type=click.Choice(hs.METRICS),
     default="euclidean",
     show_default=True,
     help="Distance to search in.",
 )
+@click.option(
+    "--period",
+    callback=_numbers,
+    metavar="NUMBERS",
+    help="Period of the columns, for the metric periodic: one number, or one per column separated "
+    "by commas (inf where a column does not repeat).",
+)
 @click.option("--row", "rows", multiple=True, type=int, help="Show these rows only.")
-def command(run: Path, sites: tuple[str, ...], k: int, metric: str, rows: tuple[int, ...]) -> None:
+def command(
+    run: Path,
+    sites: tuple[str, ...],
+    k: int,
+    metric: str,
+    period: float | list[float] | None,
+    rows: tuple[int, ...],
+) -> None:
     """Print the nearest neighbors of every row of RUN as CSV: exact, nearest first.
 
     The row itself is never among its neighbors; ties are in the order of row numbers.
@@ -43,7 +71,7 @@ def command(run: Path, sites: tuple[str, ...], k: int, metric: str, rows: tuple[
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["site", "row", "id", "rank", "neighbor", "neighbor_id", "distance"])
     for key in wanted:
-        graph = hs.find_neighbors(points[key], k=k, metric=metric)
+        graph = hs.find_neighbors(points[key], k=k, metric=metric, period=period)
         for row in rows or range(graph.n):
             pairs = zip(graph.indices[row].tolist(), graph.distances[row].tolist(), strict=True)
             for rank, (other, distance) in enumerate(pairs, start=1):

@@ -79,6 +79,22 @@ def test_neighbors_of_all_sites_and_rows(imported: Path, cli: Any) -> None:
     assert all(r["row"] != r["neighbor"] for r in rows)
 
 
+def test_neighbors_in_any_metric(imported: Path, cli: Any) -> None:
+    points = hs.open_run(imported).representations["resid_post.1"]
+    period = [2.0, *[float("inf")] * (points.shape[1] - 1)]
+    for flags, options in (
+        (["--metric", "manhattan"], {"metric": "manhattan"}),
+        (["--metric", "periodic", "--period", "2"], {"metric": "periodic", "period": 2.0}),
+        (
+            ["--metric", "periodic", "--period", ",".join(map(str, period))],
+            {"metric": "periodic", "period": period},
+        ),
+    ):
+        rows = _rows(cli("neighbors", imported, "--site", "resid_post.1", "-k", 2, *flags).out)
+        graph = hs.find_neighbors(points, k=2, **options)
+        assert [float(r["distance"]) for r in rows] == graph.distances.ravel().tolist()
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -86,6 +102,10 @@ def test_neighbors_of_all_sites_and_rows(imported: Path, cli: Any) -> None:
         (["-k", "60"], 1, "60 rows, k = 60 needs at least 61"),
         (["--row", "60"], 2, "row 60 is not among 0 to 59"),
         (["-k", "0"], 2, "0 is not in the range x>=1"),
+        (["--metric", "jaccard"], 2, "'jaccard' is not one of 'euclidean', 'angular', 'cosine'"),
+        (["--metric", "periodic"], 1, "metric='periodic' needs period="),
+        (["--period", "3"], 1, "period is for metric='periodic', the metric is 'euclidean'"),
+        (["--metric", "periodic", "--period", "1;2"], 2, "'1;2' is no list of numbers"),
     ],
 )
 def test_neighbors_that_cannot_be_found(
