@@ -47,7 +47,7 @@ def check_kernel(
     *,
     clouds: Iterable[str] | None = None,
     ks: Iterable[int] = (1, 10, -1),
-    options: Iterable[dict[str, Any]] = ({}, {"block_rows": 7}),
+    options: Iterable[dict[str, Any]] = ({}, {"block_rows": 17}),
     seed: int = 0,
 ) -> int:
     """Compare a backend with the reference on hostile clouds; the number of clouds compared.
