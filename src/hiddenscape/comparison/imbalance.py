@@ -195,7 +195,8 @@ def information_imbalance(
         | {"stderr": stderr, "metric_a": "euclidean" if graph_a is None else graph_a.metric},
     }
     if reason:
-        return Imbalance(value=math.nan, note=reason, **common)
+        note = join_notes(reason, "" if space_a.exact else "approximate")
+        return Imbalance(value=math.nan, note=note, **common)
     ranks = mean_ranks(b, [space_a.neighborhoods])[0]
     per_point = 2 / n * ranks
     error = _points_stderr(per_point) if stderr == "points" else jackknife_stderr(a, b, k)
@@ -320,7 +321,7 @@ class _Space:
 
 def _pair_note(a: _Space, b: _Space) -> str:
     if a.reason or b.reason:
-        return join_notes(a.reason, b.reason)
+        return join_notes(a.reason, b.reason, "" if a.exact else "approximate")
     return notes_in_words(max(a.repeated, b.repeated), a.tied, a.exact)
 
 

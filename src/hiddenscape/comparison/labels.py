@@ -13,7 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hiddenscape.comparison.overlap import Overlap, check_k, graph_notes, undefined_note
+from hiddenscape.comparison.overlap import (
+    Overlap,
+    check_k,
+    graph_notes,
+    proof_note,
+    undefined_note,
+)
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
@@ -126,7 +132,8 @@ def label_overlap(
         reason = join_notes(reason, "undefined (no label occurs twice)")
     if reason:
         nothing = np.full(graph.n, math.nan)
-        return Overlap(value=math.nan, note=reason, per_point=nothing, **shared)
+        note = join_notes(reason, proof_note(graph))
+        return Overlap(value=math.nan, note=note, per_point=nothing, **shared)
     ks = per_class_k[classes.codes]
     shares = np.where(used, same_label_counts(graph.indices, classes.codes, ks) / ks, math.nan)
     value, stderr = _mean(shares, classes, used, weighting)

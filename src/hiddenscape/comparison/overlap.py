@@ -125,7 +125,7 @@ def neighborhood_overlap(
         return Overlap(
             value=math.nan,
             n_used=n,
-            note=reason,
+            note=join_notes(reason, proof_note(graph_a, graph_b)),
             k=k,
             chance=k / (n - 1),
             per_point=np.full(n, math.nan),
@@ -203,6 +203,11 @@ def graph_notes(*graphs: NeighborGraph, k: int | np.ndarray) -> str:
         max(_tied_share(g, k) for g in graphs),
         all(g.exact for g in graphs),
     )
+
+
+def proof_note(*graphs: NeighborGraph) -> str:
+    """``approximate`` if one of the graphs is not proven, else nothing."""
+    return "" if all(g.exact for g in graphs) else "approximate"
 
 
 def notes_in_words(repeated: float, tied: float, exact: bool) -> str:

@@ -193,7 +193,7 @@ def _crowd_means(
         return
     data = cloud(points)
     same = find_duplicates(data.original).representative
-    screen = make_screen(data, np.float64)
+    screen = make_screen(data, "float64")
     crowd_of = np.full((len(spaces), data.n), -1)
     for of, space in zip(crowd_of, spaces, strict=True):
         for c, crowd in enumerate(space.crowds):

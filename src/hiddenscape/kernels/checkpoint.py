@@ -40,9 +40,7 @@ class Checkpoint:
         self._found: dict[str, np.ndarray] = {}
         self._last = time.monotonic()
 
-    def open(
-        self, indices: np.ndarray, distances: np.ndarray, crowded: list[np.ndarray]
-    ) -> int:
+    def open(self, indices: np.ndarray, distances: np.ndarray, crowded: list[np.ndarray]) -> int:
         """Steps that are done; what they found goes into the results."""
         if self.path is None or not self.path.exists():
             return 0
@@ -104,7 +102,7 @@ class Checkpoint:
 def _fingerprint(points: Cloud, settings: object) -> str:
     digest = blake2b(repr((points.n, points.d, points.exponent, settings)).encode(), digest_size=16)
     for a, b in blocks(points.n, max(1, _BLOCK // points.d)):
-        digest.update(np.ascontiguousarray(points.values[a:b]))
+        digest.update(np.ascontiguousarray(points.values[a:b]).tobytes())
     return digest.hexdigest()
 
 
@@ -112,7 +110,14 @@ def _write(path: Path, head: dict[str, object], arrays: dict[str, np.ndarray]) -
     kept = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
     shapes = [(name, x.dtype.str, x.shape) for name, x in kept.items()]
     text = json.dumps(head | {"arrays": shapes}).encode()
-    write_atomic(path, [len(text).to_bytes(8, "little"), text, *(x.reshape(-1).view(np.uint8).data for x in kept.values())])
+    write_atomic(
+        path,
+        [
+            len(text).to_bytes(8, "little"),
+            text,
+            *(x.reshape(-1).view(np.uint8).data for x in kept.values()),
+        ],
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

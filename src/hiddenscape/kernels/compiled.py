@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -35,11 +35,9 @@ def jit(function: _Function) -> _Function:
 
     No fast-math: sums keep their order and products are never fused.
     """
-    compiled: _Function = numba.njit(nogil=True, cache=True)(function)
-    return compiled
+    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
 def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
     """Sum of squared differences of ``8 * steps`` columns from ``start``: lane by lane, then all.
 
@@ -55,13 +53,15 @@ def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
         item = context.get_data_type(kind.dtype)
         wide = ir.VectorType(ir.DoubleType(), _LANES)
         narrow = ir.VectorType(item, _LANES).as_pointer()
-        columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
+        columns = builder.extract_value(array.shape, 1)
 
         def row(number: Any) -> Any:
             return builder.gep(array.data, [builder.add(builder.mul(number, columns), args[3])])
 
         left, right = row(args[1]), row(args[2])
-        total = cgutils.alloca_once(builder, wide)
+        # In the entry block of the function: anywhere else a loop would grow the stack.
+        with builder.goto_entry_block():
+            total = builder.alloca(wide)
         builder.store(ir.Constant(wide, [0.0] * _LANES), total)
         with cgutils.for_range(builder, args[4]) as loop:
             offset = builder.mul(loop.index, ir.Constant(loop.index.type, _LANES))
@@ -82,6 +82,9 @@ def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
     return signature, write
 
 
+_sum_in_lanes: Callable[..., float] = intrinsic(_lanes)
+
+
 @jit
 def _run(x: np.ndarray, i: int, j: int, start: int, stop: int) -> float:
     """Sum of squared differences of rows i and j over at most 128 columns."""
@@ -89,7 +92,7 @@ def _run(x: np.ndarray, i: int, j: int, start: int, stop: int) -> float:
     total = 0.0
     rest = start
     if n >= _LANES:
-        total = _lanes(x, i, j, start, n // _LANES)
+        total = _sum_in_lanes(x, i, j, start, n // _LANES)
         rest = stop - n % _LANES
     for c in range(rest, stop):
         t = np.float64(x[i, c]) - np.float64(x[j, c])
@@ -160,7 +163,12 @@ def distance(x: np.ndarray, original: np.ndarray, exponent: int, i: int, j: int)
 
 @jit
 def fill_distances(
-    x: np.ndarray, original: np.ndarray, exponent: int, i: np.ndarray, j: np.ndarray, out: np.ndarray
+    x: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    i: np.ndarray,
+    j: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """Distances of the pairs (i[p], j[p]) into ``out``."""
     for p in range(len(i)):

@@ -6,7 +6,6 @@ pairs; whatever lies between them is recomputed from differences, and equality i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -95,7 +94,7 @@ def _choose(
     if precision == "auto":
         # Bounds of bfloat16 leave far too many pairs between them for ranks.
         names = [name for name in names if name in RUNGS[2:]]
-    shares = []
+    shares: list[tuple[float, Screen]] = []
     for name in names:
         keep = points.n * points.d * (8 if name == "float64" else 4) <= memory // 2
         screen = make_screen(points, name, whole, keep=keep)
@@ -288,10 +287,9 @@ def _count_exact(
                 for u in range(end - c):
                     below += np.int32(scores[u] < wanted)
                     equal += np.int32(scores[u] == wanted)
-                if first + c <= targets[s, t] < first + end:
-                    equal -= np.int32(1)
+                itself = first + c <= targets[s, t] < first + end
                 nearer[s, t] += below
-                tied[s, t] += equal
+                tied[s, t] += equal - itself
 
 
 @jit
@@ -342,7 +340,7 @@ def _count_block(
                     below += np.int32(scores[u] < edge)
                     reach += np.int32(scores[u] <= top)
                 nearer[s, t] += below
-                unsure += reach - below
+                unsure += int(reach - below)
             if unsure == 0:
                 continue
             for u in range(end - c):

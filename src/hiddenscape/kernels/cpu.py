@@ -223,9 +223,7 @@ class _Search:
                 screen.product(left, screen.operand(slice(low, high)), part)
                 g[:, low:high] = part
 
-            def work(
-                part: tuple[int, int], g: np.ndarray = g, rows: np.ndarray = rows
-            ) -> None:
+            def work(part: tuple[int, int], g: np.ndarray = g, rows: np.ndarray = rows) -> None:
                 decide_full(
                     *self.points.compiled(), g, rows, near, width, self.k, screen.quantum,
                     screen.exact, *part, self.indices, self.distances,

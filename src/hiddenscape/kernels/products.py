@@ -3,19 +3,21 @@ r"""Inner products of rows in the arithmetics of the ladder, and how far each ma
 Rows are centred and scaled so that no entry exceeds 1. What enters a product is the rounded row
 :math:`h`; :math:`e = c - h` is what rounding lost, and :math:`\lambda = \max_i |e_i| / |c_i|`.
 
-============  ==========================================  ==============================================
-rung          product                                     :math:`|c \cdot c' - g| \le \beta |c| |c'|`
-============  ==========================================  ==============================================
-bfloat16      h h'                                        :math:`\lambda (2 + \lambda) + \gamma (1+\lambda)^2`
-bfloat16x3    h h' + h m' + m h', m = bfloat16(c - h)     :math:`(\lambda + \mu)^2 + \mu (2 + \mu) + 3\gamma(1+\lambda)^2 (1+\mu)`
-float32       c c'                                        :math:`\gamma`
-float64       c c'                                        :math:`\gamma`
-============  ==========================================  ==============================================
+For a product of d terms in any order, :math:`\gamma = 1.01 (d + 2) u` bounds the additions (Higham
+2002, section 3.1; Cauchy-Schwarz turns the sum of magnitudes into :math:`|c| |c'|`). The error of
+the product g is at most :math:`\beta |c| |c'|`, where :math:`\beta` is
 
-with :math:`\mu = \max_i |c_i - h_i - m_i| / |c_i|` and :math:`\gamma = 1.01 (d + 2) u` for the additions of
-a product of d terms in any order (Higham 2002, section 3.1; Cauchy-Schwarz turns the sum of
-magnitudes into :math:`|c| |c'|`). :math:`\lambda` and :math:`\mu` are measured on the rows at hand,
-not assumed.
+``float64``, ``float32``
+    :math:`\gamma`, for g = c c'.
+``bfloat16``
+    :math:`\lambda (2 + \lambda) + 2 \gamma (1 + \lambda)^2`, for g = h h'.
+``bfloat16x3``
+    :math:`(\lambda + \mu)^2 + \mu (2 + \mu) + 6 \gamma (1 + \lambda)^2 (1 + \mu)`, for
+    g = h h' + h m' + m h' with m = bfloat16(c - h) and
+    :math:`\mu = \max_i |c_i - h_i - m_i| / |c_i|`.
+
+:math:`\lambda` and :math:`\mu` are measured on the rows at hand, not assumed. The additions of
+bfloat16 units count twice: some flush subnormal numbers or round intermediate sums once more.
 
 Rounded rows are held as float32 numbers that bfloat16 can represent. So one array serves a unit
 that multiplies bfloat16 and, where there is none, an ordinary float32 product that gives the same
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -64,12 +67,13 @@ def multiply(
     left: tuple[np.ndarray, ...], right: tuple[np.ndarray, ...], out: np.ndarray, unit: bool
 ) -> None:
     """Products of all rows of two operands into ``out``; with ``unit``, on the bfloat16 unit."""
-    product: Callable[..., object] = _on_unit if unit else np.matmul
-    product(left[0], right[0].T, out=out)
+    product: Callable[[np.ndarray, np.ndarray, np.ndarray], object]
+    product = _on_unit if unit else _plainly
+    product(left[0], right[0].T, out)
     if len(left) == 2:
         mixed = np.empty_like(out)
         for a, b in ((left[0], right[1]), (left[1], right[0])):
-            product(a, b.T, out=mixed)
+            product(a, b.T, mixed)
             out += mixed
 
 
@@ -78,7 +82,6 @@ def product_error(rung: str, d: int, lost: float, lost_twice: float) -> float:
     u = 2.0**-53 if rung == "float64" else 2.0**-24
     gamma = 1.01 * (d + 2) * u
     if rung == "bfloat16":
-        # Units of some makers flush subnormal numbers or round sums once more: twice the additions.
         return lost * (2 + lost) + 2 * gamma * (1 + lost) ** 2
     if rung == "bfloat16x3":
         mixed = (lost + lost_twice) ** 2 + lost_twice * (2 + lost_twice)
@@ -86,14 +89,21 @@ def product_error(rung: str, d: int, lost: float, lost_twice: float) -> float:
     return gamma
 
 
-def _on_unit(left: np.ndarray, right: np.ndarray, *, out: np.ndarray) -> None:
+def _plainly(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    np.dot(left, right, out=out)
+
+
+def _on_unit(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """A product of values that bfloat16 can hold, by torch with its bfloat16 kernels allowed.
 
     The switch belongs to the process, so it is held under a lock and put back at once.
     """
     import torch
 
-    matmul = torch.backends.mkldnn.matmul
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:  # torch before 2.9 offers no way: slower, same bound
+        _plainly(left, right, out)
+        return
     with _SWITCH:
         before = matmul.fp32_precision
         matmul.fp32_precision = "bf16"

@@ -11,9 +11,9 @@ of the sum, and :math:`\tau` covers underflow. The kernels work with the two sid
 
 .. math:: L_{ij} = a_i + a_j - 2 g_{ij} \le r_{ij}^2 \le U_{ij} = L_{ij} + w_i + w_j
 
-with :math:`a_i = (1 - \kappa) n_i - \tau / 2` and :math:`w_i = 2 \kappa n_i + \tau`. The bound belongs
-to the pair: one distant row does not spoil those of the others. Whatever it cannot decide is
-recomputed from differences, so it moves cost and never results.
+with :math:`a_i = (1 - \kappa) n_i - \tau / 2` and :math:`w_i = 2 \kappa n_i + \tau`. The bound
+belongs to the pair: one distant row does not spoil those of the others. Whatever it cannot decide
+is recomputed from differences, so it moves cost and never results.
 
 Whole numbers (pixels, counts, one-hot rows) small enough that no sum can round need no bound: their
 L = U are exact, and so are distances taken from them, which are those of the differences bit for
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks
+from hiddenscape.kernels.arrays import Cloud, blocks
 from hiddenscape.kernels.products import multiply, operands, product_error
 
 __all__ = ["Screen", "largest_whole", "make_screen"]
@@ -171,7 +171,7 @@ def make_screen(
     unit : bool
         Let products use the machine's bfloat16 unit.
     """
-    dtype = np.dtype(np.float64 if rung == "float64" else np.float32)
+    dtype: np.dtype[np.floating] = np.dtype(rung if rung == "float64" else "float32")
     if rung[:5] == "float" and 4 * points.d * (whole * whole) <= 2.0 ** (np.finfo(dtype).nmant + 1):
         return _exact_screen(points, rung, dtype)
     n, d = points.n, points.d

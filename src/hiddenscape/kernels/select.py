@@ -315,9 +315,7 @@ def decide_short(
         if limit[s] == -np.inf:
             continue
         i = rows[s]
-        m, _ = _cut(
-            lower[s], index[s], count[s], width[i], width, k, quantum, exact, scratch
-        )
+        m, _ = _cut(lower[s], index[s], count[s], width[i], width, k, quantum, exact, scratch)
         for t in range(m):
             claimed = np.float64(lower[s, t])
             j = index[s, t]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from hashlib import blake2b
 from pathlib import Path
@@ -10,13 +11,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from hiddenscape.errors import InputError
 from hiddenscape.files import write_atomic
+from hiddenscape.kernels.certificate import Certificate
 from hiddenscape.neighbors.graph import NeighborGraph
 
 __all__ = ["CACHED_NEIGHBORS", "file_stem", "load_graph", "save_graph"]
 
-_SCHEMA = "hiddenscape-graph/1"
+_SCHEMA = "hiddenscape-graph/2"
 _LONGEST_STEM = 100  # file systems take 255 bytes for a whole name
 CACHED_NEIGHBORS = 128
 """Neighbours kept on disk per row; deeper scans search again rather than fill the disk."""
@@ -61,9 +62,11 @@ def save_graph(path: Path, graph: NeighborGraph, content: str) -> None:
         "content": content,
         "metric": graph.metric,
         "exact": str(int(graph.exact)),
-        "certificate": graph.certificate,
         "note": graph.note,
     }
+    if graph.certificate is not None:
+        tensors["rung"] = graph.certificate.rung
+        metadata["rungs"] = json.dumps(graph.certificate.rungs)
     write_atomic(path, [save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, metadata)])
 
 
@@ -87,6 +90,9 @@ def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:
             "exact": meta["exact"] == "1",
             "note": meta.get("note", ""),
         }
+        proof = None
+        if "rung" in t:
+            proof = Certificate(tuple(json.loads(meta["rungs"])), t["rung"])
         distinct = None
         if "distinct_rows" in t:
             distinct = NeighborGraph(
@@ -95,7 +101,7 @@ def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:
                 rows=t["distinct_rows"],
                 n_rows=len(t["indices"]),
                 multiplicity=np.ones(len(t["distinct_rows"]), dtype=np.int64),
-                certificate=meta["certificate"],
+                certificate=None if proof is None else proof.take(t["distinct_rows"]),
                 **common,
             )
             # A short distinct list may be all there is, or a truncated one; only k decides.
@@ -106,8 +112,8 @@ def load_graph(path: Path, content: str, k: int) -> NeighborGraph | None:
             distances=t["distances"],
             multiplicity=t.get("multiplicity"),
             distinct=distinct,
-            certificate=meta["certificate"],
+            certificate=proof,
             **common,
         )
-    except (SafetensorError, KeyError, InputError, OSError):
+    except (SafetensorError, KeyError, ValueError, OSError):
         return None

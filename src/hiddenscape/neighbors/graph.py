@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hiddenscape.errors import InputError
+from hiddenscape.kernels.certificate import Certificate
 from hiddenscape.types import Distances, FloatVector, Indices, IntVector, whole
 
 __all__ = ["NeighborGraph"]
@@ -26,8 +27,8 @@ class NeighborGraph:
         ``euclidean``, ...
     exact : bool
         Whether every list is proven complete. Graphs made elsewhere are ``exact=False``.
-    certificate : str
-        How exactness was established, in words (which arithmetic proved how many rows).
+    certificate : Certificate or None
+        How each row was proven complete; ``print`` it for the counts. None where nobody proved it.
     multiplicity : int64 array (n,) or None
         How many rows are identical to row i, itself counted. None if never examined.
     distinct : NeighborGraph or None
@@ -60,7 +61,7 @@ class NeighborGraph:
     distances: Distances
     metric: str = "euclidean"
     exact: bool = True
-    certificate: str = ""
+    certificate: Certificate | None = None
     multiplicity: IntVector | None = None
     distinct: NeighborGraph | None = None
     rows: IntVector | None = None
@@ -76,6 +77,8 @@ class NeighborGraph:
         n = len(indices)
         if self.rows is not None and len(self.rows) != n:
             raise InputError(f"rows must have {n} entries, got {len(self.rows)}")
+        if self.certificate is not None and len(self.certificate) != n:
+            raise InputError(f"certificate must have {n} entries, got {len(self.certificate)}")
         if self.multiplicity is not None and len(self.multiplicity) != n:
             raise InputError(f"multiplicity must have {n} entries, got {len(self.multiplicity)}")
         if (self.metric == "periodic") != (self.period is not None):
@@ -211,7 +214,7 @@ class NeighborGraph:
             distances=distances,
             metric=metric,
             exact=exact,
-            certificate="given by the caller" if exact else "",
+            certificate=Certificate.by("the caller's word", len(indices)) if exact else None,
             period=period,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike
 from hiddenscape.errors import InputError
 from hiddenscape.kernels import direct
 from hiddenscape.kernels.arrays import Cloud, blocks
+from hiddenscape.kernels.budget import parse_memory
+from hiddenscape.kernels.certificate import Certificate
 from hiddenscape.kernels.cpu import Progress
 from hiddenscape.kernels.dispatch import kernel
 from hiddenscape.kernels.metrics import Space
@@ -34,7 +37,10 @@ def find_neighbors(
     k: int,
     metric: str = "euclidean",
     period: ArrayLike | None = None,
+    precision: str = "auto",
+    memory: int | str | None = None,
     block_rows: int | None = None,
+    checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> NeighborGraph:
     r"""The exact ``k`` nearest neighbours of every row.
@@ -59,8 +65,18 @@ def find_neighbors(
         wrapped to at most half a period.
     period : number or array (d,), optional
         For ``periodic`` only: the period of all columns or of each, inf where one does not repeat.
+    precision : str
+        The arithmetic of the first products: ``bfloat16``, ``bfloat16x3`` (each number split in
+        two), ``float32`` or ``float64``. ``auto`` takes what is fastest on this machine (see
+        ``hiddenscape doctor``). Rows that its proven error bound leaves in doubt climb to the next;
+        ``certificate`` says where each was proven. Changes time, never the result.
+    memory : int or str, optional
+        Working memory beside the points and the result, in bytes or as ``"2GB"``; 1 GB by default.
     block_rows : int, optional
-        Rows per block. Changes time and memory, never the result.
+        Rows per block of products. Changes time and memory, never the result.
+    checkpoint : path, optional
+        A file for the state of a long search, written every 30 seconds and removed at the end. The
+        same search with the same file goes on where a killed one was.
     progress : callable, optional
         Called with (rows done, rows in all).
 
@@ -78,16 +94,25 @@ def find_neighbors(
     InputError
         If k is not in 1..n-1, the points are not a real (n, d) array, the metric is unknown, a
         row of zeros has no direction, or a period is missing, not positive, of another length or
-        given for another metric.
+        given for another metric; if ``memory`` is too small, or ``precision`` is unknown or asked
+        of a metric without products.
     NonFiniteError
         If rows hold NaN or infinity; ``rows`` names them.
 
     Notes
     -----
-    O(n^2 d) time, memory of one block beside the points. Identical rows are found first and
-    searched once. The last three metrics compute every pair in compiled loops, many times slower
-    than a matrix product where d is large; Hamming distances of whole numbers from a range of up to
-    65,536 are counted 64 columns at a time. ``periodic`` holds the points as float64.
+    O(n^2 d) time, half of it saved by symmetry. Products run in the fastest precision whose error
+    can be bounded: with rows c centred and h = round(c), the squared distance differs from
+    :math:`|c_i|^2 + |c_j|^2 - 2 h_i \cdot h_j` by at most :math:`\kappa (|c_i|^2 + |c_j|^2)`, where
+    kappa is computed from what rounding lost on these very rows
+    (:mod:`hiddenscape.kernels.products`). A row keeps every j that this does not place beyond its
+    k-th nearest; their distances are recomputed. Each recomputed distance is held against its
+    bounds, and a sample of other pairs of every block too: a product that breaks them is not used.
+
+    Identical rows are found first and searched once. The last three metrics compute every pair in
+    compiled loops, many times slower than a matrix product where d is large; Hamming distances of
+    whole numbers from a range of up to 65,536 are counted 64 columns at a time. ``periodic`` holds
+    the points as float64. The first search of a machine compiles for some seconds.
 
     Examples
     --------
@@ -105,10 +130,19 @@ def find_neighbors(
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
     if block_rows is not None and block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
+    options: dict[str, Any] = {"block_rows": block_rows, "progress": progress}
+    if isinstance(data, Cloud):
+        options |= {
+            "memory": parse_memory(memory),
+            "precision": precision,
+            "checkpoint": None if checkpoint is None else Path(checkpoint),
+        }
+    elif precision != "auto":
+        raise InputError(f"precision={precision!r} has no meaning for {metric}: no products there")
     same = find_duplicates(told_apart_by(data))
     if same.n_distinct == data.n:
-        return _search(data, k, metric, same.multiplicity, block_rows, progress)
-    return _search_with_duplicates(data, k, metric, same, block_rows, progress)
+        return _search(data, k, metric, same.multiplicity, options)
+    return _search_with_duplicates(data, k, metric, same, options)
 
 
 def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
@@ -152,12 +186,10 @@ def _search(
     k: int,
     metric: str,
     multiplicity: np.ndarray,
-    block_rows: int | None,
-    progress: Progress | None,
+    options: dict[str, Any],
     rows: np.ndarray | None = None,
     n_rows: int = -1,
 ) -> NeighborGraph:
-    options: dict[str, Any] = {"block_rows": block_rows, "progress": progress}
     if isinstance(data, Space):
         indices, distances, certificate = direct.nearest(data, k, **options)
     else:
@@ -171,7 +203,7 @@ def _search(
         indices=indices,
         distances=distances,
         metric=metric,
-        certificate=str(certificate),
+        certificate=certificate,
         multiplicity=multiplicity,
         rows=rows,
         n_rows=n_rows,
@@ -185,8 +217,7 @@ def _search_with_duplicates(
     k: int,
     metric: str,
     same: Duplicates,
-    block_rows: int | None,
-    progress: Progress | None,
+    options: dict[str, Any],
 ) -> NeighborGraph:
     first, m, n = same.distinct_rows, same.n_distinct, data.n
     distinct = None
@@ -196,8 +227,7 @@ def _search_with_duplicates(
             min(k, m - 1),
             metric,
             np.ones(m, dtype=np.int64),
-            block_rows,
-            progress,
+            options,
             rows=first,
             n_rows=n,
         )
@@ -206,12 +236,19 @@ def _search_with_duplicates(
         indices=indices,
         distances=distances,
         metric=metric,
-        certificate=distinct.certificate if distinct else "all rows are identical",
+        certificate=_certificate_of_all(distinct, same),
         multiplicity=same.multiplicity,
         distinct=distinct,
         note=distinct.note if distinct else "",
         period=_period_of(data),
     )
+
+
+def _certificate_of_all(distinct: NeighborGraph | None, same: Duplicates) -> Certificate:
+    """Copies are proven with the row that they repeat."""
+    if distinct is None or distinct.certificate is None:
+        return Certificate.by("all rows identical", len(same.representative))
+    return distinct.certificate.take(np.searchsorted(same.distinct_rows, same.representative))
 
 
 def _period_of(data: Cloud | Space) -> np.ndarray | None:

@@ -22,6 +22,7 @@ from scipy.spatial import cKDTree
 from scipy.special import gammainc
 
 from hiddenscape.errors import InputError
+from hiddenscape.kernels.certificate import Certificate
 from hiddenscape.neighbors.graph import NeighborGraph
 
 __all__ = [
@@ -203,7 +204,7 @@ def pareto_graph(n: int, d: float, *, k: int = 2, seed: int = 0) -> NeighborGrap
         indices=indices,
         distances=np.cumsum(steps, axis=1) ** (1 / d),
         multiplicity=np.ones(n, dtype=np.int64),
-        certificate="drawn from the model",
+        certificate=Certificate.by("drawn from the model", n),
     )
 
 
@@ -222,7 +223,8 @@ def periodic_graph(n: int, d: int, *, k: int = 2, seed: int = 0) -> NeighborGrap
         distances=distances[:, 1:],
         metric="periodic",
         multiplicity=np.ones(n, dtype=np.int64),
-        certificate="k-d tree",
+        certificate=Certificate.by("k-d tree", n),
+        period=np.ones(d),
     )
 
 
