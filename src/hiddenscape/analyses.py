@@ -28,7 +28,7 @@ from hiddenscape.dimension.pca import participation_ratio, pca_dimension
 from hiddenscape.dimension.two_nn import two_nn
 from hiddenscape.errors import ConfigError
 from hiddenscape.neighbors.graph import NeighborGraph
-from hiddenscape.results import Estimate
+from hiddenscape.results import Estimate, join_notes
 from hiddenscape.types import whole
 
 __all__ = ["ANALYSES", "DEFAULT_ANALYSES", "Analysis", "Measured", "Settings", "choose"]
@@ -241,11 +241,16 @@ def _imbalance(
 def _duplicates(
     graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
 ) -> Iterator[Measured]:
+    # The rows of a graph made elsewhere were never compared: no answer is not the answer none.
+    unknown = graph.multiplicity is None
+    note = "undefined (it was not examined which rows repeat)" if unknown else ""
+    note = join_notes(note, "" if graph.exact else "approximate")
     for quantity, value in (
         ("share", graph.n_duplicates / graph.n),
         ("n_distinct", float(graph.n_distinct)),
     ):
-        yield Measured(quantity=quantity, estimate=Estimate(value=value, n_used=graph.n))
+        found = math.nan if unknown else value
+        yield Measured(quantity=quantity, estimate=Estimate(value=found, n_used=graph.n, note=note))
 
 
 def _norms(

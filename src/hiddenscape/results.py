@@ -26,6 +26,7 @@ NOTE_WORDS = (
     "undefined",
     "coarse_dtype",
     "approximate",
+    "no_length",
 )
 """The vocabulary of notes; each word may carry a remark in brackets."""
 

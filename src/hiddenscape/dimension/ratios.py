@@ -32,6 +32,7 @@ discarded tail. ``error``: refuse."""
 
 _EPS = 10 * float(np.finfo(np.float64).eps)
 _FEW_POINTS = 100
+_GRID = ": the distances lie on a grid, the model is of a continuum"
 _NORMAL = 1.959963984540054
 
 
@@ -89,7 +90,7 @@ def distance_ratios(graph: NeighborGraph, n1: int, n2: int, duplicates: str) -> 
         )
     zero = graph.distances[:, 0] == 0
     found = max(int(zero.sum()), graph.n_duplicates)
-    note = join_notes(graph.note, "" if graph.exact else "approximate")
+    note = _note_of(graph)
     if found and duplicates == "error":
         raise DuplicateRowsError(
             f"{int(zero.sum())} of {graph.n} rows are identical to another row: choose "
@@ -129,7 +130,7 @@ def remarks(ratios: Ratios, value: float) -> str:
     ties = int(np.count_nonzero(ratios.log_mu == 0))
     return join_notes(
         ratios.note,
-        f"ties ({ties} of {m} ratios are 1)" if ties else "",
+        f"ties ({ties} of {m} ratios are 1{_GRID if ties > 0.1 * m else ''})" if ties else "",
         f"few_points ({m} rows)" if m < _FEW_POINTS else "",
         "collapsed (estimate below 1)" if value < 1 else "",
         f"low_for_high_dimension (estimate above log2 of {m} rows)" if value > math.log2(m) else "",
@@ -148,7 +149,7 @@ def collapsed(
         method=method,
         n1=n1,
         n2=n2,
-        note=f"collapsed ({distinct} distinct of {graph.n} rows)",
+        note=join_notes(f"collapsed ({distinct} distinct of {graph.n} rows)", _note_of(graph)),
         parameters=parameters,
     )
 
@@ -174,6 +175,17 @@ def undefined(
 def normal_interval(value: float, stderr: float) -> tuple[float, float]:
     """value +- 1.96 stderr."""
     return value - _NORMAL * stderr, value + _NORMAL * stderr
+
+
+def _note_of(graph: NeighborGraph) -> str:
+    """What every dimension from a graph must say."""
+    return join_notes(
+        graph.note,
+        "no_length (1 - cos halves a dimension, angular does not)"
+        if graph.metric == "cosine"
+        else "",
+        "" if graph.exact else "approximate",
+    )
 
 
 def _unique(graph: NeighborGraph, n1: int, n2: int, zero: np.ndarray, note: str) -> Ratios:

@@ -134,7 +134,10 @@ def two_nn(
     -----
     Too low in high dimension: 26 to 33 for Gaussians of dimension 50 with 500 to 2000 rows;
     ``low_for_high_dimension`` warns above log2(N). A graph of 1 - cos, which is no length, gives
-    half the dimension: take ``metric="angular"``. The metric stands in ``parameters``.
+    half the dimension (``no_length``): take ``metric="angular"``. Hamming and other distances of
+    whole numbers tie; where more than a tenth of the ratios are 1, the note says that the model, a
+    continuum, does not hold. On two-valued data the Hamming distance is a squared Euclidean one and
+    halves the dimension too. The metric stands in ``parameters``.
 
     Examples
     --------

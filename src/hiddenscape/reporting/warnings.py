@@ -22,6 +22,7 @@ _NOTES = {
     "undefined": "no value",
     "coarse_dtype": "stored coarsely",
     "approximate": "approximate neighbours",
+    "no_length": "the metric is no length",
 }
 _NAMES = {
     "two_nn": "TwoNN",

@@ -98,7 +98,8 @@ def test_extreme_distances_give_finite_ratios() -> None:
 def test_remarks() -> None:
     r = distance_ratios(find_neighbors(np.arange(50.0)[:, None], k=2), 1, 2, "unique")
     assert r is not None
-    assert remarks(r, 5.0) == "ties (48 of 50 ratios are 1); few_points (50 rows)"
+    said = ": the distances lie on a grid, the model is of a continuum"
+    assert remarks(r, 5.0) == f"ties (48 of 50 ratios are 1{said}); few_points (50 rows)"
     assert "collapsed (estimate below 1)" in remarks(r, 0.9)
     assert "low_for_high_dimension (estimate above log2 of 50 rows)" in remarks(r, 5.7)
 

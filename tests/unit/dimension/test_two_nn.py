@@ -226,3 +226,24 @@ def test_a_prior_is_positive(prior: tuple[float, float], rng: np.random.Generato
     graph = find_neighbors(rng.normal(size=(30, 2)), k=2)
     with pytest.raises(InputError, match="prior must be two positive numbers"):
         two_nn(graph, method="bayes", prior=prior)
+
+
+def test_a_metric_without_lengths_is_noted(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(200, 4))
+    assert "no_length (1 - cos halves" in two_nn(find_neighbors(x, k=2, metric="cosine")).note
+    assert two_nn(find_neighbors(x, k=2, metric="angular")).note == ""
+
+
+def test_whole_distances_are_noted_where_they_tie(rng: np.random.Generator) -> None:
+    # Letters: hamming distances are small whole numbers, most ratios are 1.
+    words = rng.integers(0, 20, size=(500, 5))
+    tied = two_nn(find_neighbors(words, k=2, metric="hamming"))
+    assert "ties (" in tied.note
+    assert "ratios are 1: the distances lie on a grid" in tied.note
+    # Few ties: only their number is said.
+    fine = two_nn(find_neighbors(rng.integers(0, 2, size=(200, 8000)), k=2, metric="hamming"))
+    assert "ratios are 1)" in fine.note
+    # Half of all distances are equal: no number at all.
+    bits = find_neighbors(rng.integers(0, 2, size=(500, 10)), k=2, metric="hamming")
+    assert math.isnan(two_nn(bits).value)
+    assert "ties (all" in two_nn(bits).note
