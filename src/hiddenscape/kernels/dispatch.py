@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels import cpu
 
 __all__ = ["KERNELS", "kernel"]
 
-KERNELS: dict[str, ModuleType] = {"cpu": cpu}
+KERNELS: dict[str, str] = {
+    "cpu": "hiddenscape.kernels.cpu",
+    "cuda": "hiddenscape.kernels.gpu",
+}
+"""Names and their modules, imported when asked for: only ``cuda`` needs torch."""
 
 
 def kernel(name: str = "cpu") -> ModuleType:
@@ -27,4 +31,4 @@ def kernel(name: str = "cpu") -> ModuleType:
     """
     if name not in KERNELS:
         raise InputError(f"no kernel {name!r}; there are: {', '.join(KERNELS)}")
-    return KERNELS[name]
+    return import_module(KERNELS[name])
