@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -121,6 +121,8 @@ class Source:
             self.resident = torch.empty((points.n, points.d), dtype=kind, device=device)
             for a, b, tile in self._streamed(self._width(1)):
                 self.resident[a:b] = tile
+        else:
+            self.budget = replace(self.budget, work=self.budget.work + self.budget.points)
         self.exponent = 0
         self.centre = torch.zeros(points.d, dtype=torch.float64, device=device)
         if centered:

@@ -74,8 +74,10 @@ class Screen:
         n, room = self.source.n, self.source.budget.scores
         pair = self.rung.scores.itemsize + extra
         # Factors that are made anew pass through a few arrays in double precision.
-        row = 2 * self._row_bytes + (0 if self._kept is not None else 40 * self.source.d)
-        most = max(1, self.source.budget.work // row)
+        free, row = self.source.budget.work, 2 * self._row_bytes
+        if self._kept is None:
+            free, row = free + self.source.budget.operands, row + 40 * self.source.d
+        most = max(1, free // row)
         width = min(n, max(room // (pair * 1024), 1024))
         if self._kept is None:
             # Every block of rows makes all factors again: many rows, and narrow tiles.
