@@ -95,7 +95,7 @@ def find_neighbors(
         If k is not in 1..n-1, the points are not a real (n, d) array, the metric is unknown, a
         row of zeros has no direction, or a period is missing, not positive, of another length or
         given for another metric; if ``memory`` is too small, or ``precision`` is unknown or asked
-        of a metric without products.
+        of a metric without products; for a ``checkpoint`` of such a metric.
     NonFiniteError
         If rows hold NaN or infinity; ``rows`` names them.
 
@@ -130,15 +130,18 @@ def find_neighbors(
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
     if block_rows is not None and block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
-    options: dict[str, Any] = {"block_rows": block_rows, "progress": progress}
+    options: dict[str, Any] = {
+        "block_rows": block_rows,
+        "memory": parse_memory(memory),
+        "progress": progress,
+    }
     if isinstance(data, Cloud):
-        options |= {
-            "memory": parse_memory(memory),
-            "precision": precision,
-            "checkpoint": None if checkpoint is None else Path(checkpoint),
-        }
+        options["precision"] = precision
+        options["checkpoint"] = None if checkpoint is None else Path(checkpoint)
     elif precision != "auto":
         raise InputError(f"precision={precision!r} has no meaning for {metric}: no products there")
+    elif checkpoint is not None:
+        raise InputError(f"no checkpoint is kept of a search by {metric}: leave checkpoint= out")
     same = find_duplicates(told_apart_by(data))
     if same.n_distinct == data.n:
         return _search(data, k, metric, same.multiplicity, options)

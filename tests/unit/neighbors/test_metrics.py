@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,7 +139,7 @@ def test_a_graph_keeps_its_period(rng: np.random.Generator) -> None:
         ({"metric": "periodic", "period": 1.0}, "one positive period per column"),
     ],
 )
-def test_a_graph_from_elsewhere_needs_its_period(options: dict, message: str) -> None:
+def test_a_graph_from_elsewhere_needs_its_period(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         NeighborGraph.from_arrays(np.array([[1], [0]]), np.ones((2, 1)), **options)
 
@@ -162,3 +164,26 @@ def test_blocks_and_dtypes_change_nothing(metric: str, rng: np.random.Generator)
         g = find_neighbors(same, k=7, metric=metric, period=period, block_rows=11)
         assert np.array_equal(g.indices, want.indices)
         assert np.array_equal(g.distances, want.distances)
+
+
+def test_what_needs_products_is_refused_and_a_budget_is_obeyed(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(300, 20))
+    want = find_neighbors(x, k=5, metric="manhattan")
+    small = find_neighbors(x, k=5, metric="manhattan", memory="20 kB")
+    assert np.array_equal(small.indices, want.indices)
+    assert np.array_equal(small.distances, want.distances)
+    with pytest.raises(InputError, match="precision='float32' has no meaning for hamming"):
+        find_neighbors(x, k=5, metric="hamming", precision="float32")
+    with pytest.raises(InputError, match="no checkpoint is kept of a search by manhattan"):
+        find_neighbors(x, k=5, metric="manhattan", checkpoint="state.npz")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_row_is_proven(metric: str, rng: np.random.Generator) -> None:
+    x = np.vstack([rng.normal(size=(30, 3)), np.ones((5, 3))])
+    graph = find_neighbors(x, k=3, metric=metric, period=PERIOD.get(metric))
+    assert graph.exact
+    assert graph.certificate is not None
+    assert sum(graph.certificate.counts().values()) == 35
+    if metric in DIRECT:
+        assert str(graph.certificate).startswith("proven by all distances (35 rows)")
