@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ from hiddenscape.kernels.dispatch import KERNELS, kernel
 from hiddenscape.testing.clouds import CLOUDS, hostile_cloud, mixed_cloud
 from hiddenscape.testing.kernels import (
     PRECISIONS,
+    Backend,
+    bound,
     check_kernel,
     check_nearest,
     check_permutation,
@@ -29,19 +30,42 @@ from hiddenscape.testing.kernels import (
 FEW = ("normal float32", "offset", "near copies", "copies", "grid of tenths", "scale of a row")
 
 
-@pytest.fixture(params=list(KERNELS))
-def backend(request: pytest.FixtureRequest) -> ModuleType:
+# The torch kernel runs on the processor too, so that its logic is tested where there is no device.
+ON_PROCESSOR = "cuda on the processor"
+
+
+@lru_cache
+def _backend(name: str) -> Backend:
+    return bound(kernel("cuda"), device="cpu") if name == ON_PROCESSOR else kernel(name)
+
+
+@lru_cache
+def _known(name: str) -> tuple[str, ...]:
+    """Precisions of a backend; none where it does not run."""
+    return precisions(_backend(name))
+
+
+LIGHT = [*KERNELS, pytest.param(ON_PROCESSOR, marks=pytest.mark.slow)]
+# In every run the torch kernel on the processor climbs from one rung; from the others if slow.
+RUNGS = [(name, precision) for name in KERNELS for precision in PRECISIONS] + [
+    pytest.param(ON_PROCESSOR, p, marks=() if p == "bfloat16" else pytest.mark.slow)
+    for p in PRECISIONS
+]
+
+
+@pytest.fixture(params=LIGHT)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    module = _backend(request.param)
     try:
-        module = kernel(request.param)
         module.nearest(cloud(np.eye(3)), 1)
     except HiddenscapeError as error:
         pytest.skip(f"{request.param} does not run here: {error}")
     return module
 
 
-@lru_cache
-def _known(module: ModuleType) -> tuple[str, ...]:
-    return precisions(module)
+@pytest.fixture
+def known(backend: Backend, request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return _known(request.node.callspec.params["backend"])
 
 
 @lru_cache
@@ -68,20 +92,24 @@ def crowd(name: str) -> Cloud:
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_equal_to_the_reference(backend: ModuleType, precision: str, name: str) -> None:
-    if precision not in _known(backend):
+@pytest.mark.parametrize(("backend", "precision"), RUNGS, indirect=["backend"])
+def test_equal_to_the_reference(
+    backend: Backend, known: tuple[str, ...], precision: str, name: str
+) -> None:
+    if precision not in known:
         pytest.skip(f"{backend.__name__} knows no precision {precision}")
     options = [{"precision": precision}, {"precision": precision, "block_rows": 17}]
     assert check_kernel(backend, clouds=[name], options=options) == 1
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("backend", "precision"), RUNGS, indirect=["backend"])
 @pytest.mark.parametrize(
     "name", ["grid", "grid of tenths", "one-hot", "normal", "clusters far off"]
 )
-def test_crowds_equal_the_reference(backend: ModuleType, name: str, precision: str) -> None:
-    if precision not in _known(backend):
+def test_crowds_equal_the_reference(
+    backend: Backend, known: tuple[str, ...], name: str, precision: str
+) -> None:
+    if precision not in known:
         pytest.skip(f"{backend.__name__} knows no precision {precision}")
     for block_rows in (None, 100):
         options = {"precision": precision, "block_rows": block_rows}
@@ -91,7 +119,7 @@ def test_crowds_equal_the_reference(backend: ModuleType, name: str, precision: s
 
 
 @pytest.mark.parametrize("memory", [1 << 20, 1 << 23, 1 << 30])
-def test_memory_changes_nothing(backend: ModuleType, memory: int) -> None:
+def test_memory_changes_nothing(backend: Backend, memory: int) -> None:
     if not offers(backend, "memory"):
         pytest.skip(f"{backend.__name__} takes no memory budget")
     ranked = offers(backend, "memory", "mid_ranks")
@@ -107,7 +135,7 @@ def test_memory_changes_nothing(backend: ModuleType, memory: int) -> None:
 
 
 @pytest.mark.parametrize("block_rows", [1, 13, 64, 10_000])
-def test_blocks_change_nothing(backend: ModuleType, block_rows: int) -> None:
+def test_blocks_change_nothing(backend: Backend, block_rows: int) -> None:
     for precision in ("float32", "float64"):
         for name in ("many columns", "all alike") if block_rows == 1 else FEW:
             options = {"precision": precision, "block_rows": block_rows}
@@ -117,7 +145,7 @@ def test_blocks_change_nothing(backend: ModuleType, block_rows: int) -> None:
 
 @pytest.mark.parametrize("cores", [1, 3])
 def test_threads_change_nothing(
-    backend: ModuleType, cores: int, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
     monkeypatch.setattr(threads, "cores", lambda: cores)
@@ -132,9 +160,11 @@ def test_threads_change_nothing(
 
 
 @pytest.mark.parametrize("name", [n for n in CLOUDS if n not in {"two rows"}])
-def test_the_order_of_rows_changes_nothing(backend: ModuleType, name: str) -> None:
+def test_the_order_of_rows_changes_nothing(
+    backend: Backend, known: tuple[str, ...], name: str
+) -> None:
     order = np.random.default_rng(45).permutation(points(name).n)
-    for precision in _known(backend)[1::2]:
+    for precision in known[1::2]:
         check_permutation(backend, points(name), 5, order, precision=precision)
 
 
@@ -143,21 +173,19 @@ def test_mixtures_equal_the_reference(seed: int, rung: int, block_rows: int) -> 
     x = cloud(mixed_cloud(seed))
     k = 1 + seed % (x.n - 1)
     for name in KERNELS:
-        try:
-            module = kernel(name)
-            known = _known(module)
-        except HiddenscapeError:
+        module, known = _backend(name), _known(name)
+        if not known:
             continue
         options = {"precision": known[rung % len(known)], "block_rows": block_rows}
         check_nearest(module, x, k, label=f"mixture {seed}", **options)
         check_ranks(module, x, label=f"mixture {seed}", **options)
 
 
-def test_the_certificate_says_who_proved_what(backend: ModuleType) -> None:
+def test_the_certificate_says_who_proved_what(backend: Backend, known: tuple[str, ...]) -> None:
     found = check_nearest(backend, crowd("normal"), 10)
     if found is None:
         pytest.skip(f"{backend.__name__} gives no certificate yet")
-    for precision in set(_known(backend)) - {"auto"}:
+    for precision in set(known) - {"auto"}:
         proof = check_nearest(backend, crowd("normal"), 10, precision=precision)
         assert isinstance(proof, Certificate)
         # Gaussian points in 40 columns: even the coarsest bound proves something.
@@ -167,7 +195,7 @@ def test_the_certificate_says_who_proved_what(backend: ModuleType) -> None:
     assert whole.counts() == {"whole numbers": crowd("grid").n}
 
 
-def test_a_search_reports_its_progress(backend: ModuleType) -> None:
+def test_a_search_reports_its_progress(backend: Backend) -> None:
     seen: list[tuple[int, int]] = []
     backend.nearest(crowd("normal"), 3, block_rows=200, progress=lambda a, b: seen.append((a, b)))
     assert len(seen) > 1
@@ -179,8 +207,10 @@ def test_a_search_reports_its_progress(backend: ModuleType) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_large_clouds_equal_the_reference(backend: ModuleType, precision: str) -> None:
-    if precision not in _known(backend):
+def test_large_clouds_equal_the_reference(
+    backend: Backend, known: tuple[str, ...], precision: str
+) -> None:
+    if precision not in known:
         pytest.skip(f"{backend.__name__} knows no precision {precision}")
     r = np.random.default_rng(46)
     latent = r.normal(size=(3000, 12))

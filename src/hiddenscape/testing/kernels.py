@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from functools import lru_cache
-from types import ModuleType
+from functools import lru_cache, partial
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from hiddenscape.testing.clouds import CLOUDS, hostile_cloud
 __all__ = [
     "PRECISIONS",
     "PROOFS",
+    "Backend",
+    "bound",
     "check_certificate",
     "check_kernel",
     "check_nearest",
@@ -42,8 +44,28 @@ PROOFS = (*PRECISIONS[1:], "whole numbers", "all distances")
 """Every proof that a certificate may name, but for the exact ones from the roughest on."""
 
 
+Backend = ModuleType | SimpleNamespace
+"""Anything with ``nearest`` and ``mid_ranks``."""
+
+
+def bound(module: Backend, **options: Any) -> Backend:
+    """A backend that is always called with these options, a device for one.
+
+    Examples
+    --------
+    >>> from hiddenscape.kernels.dispatch import kernel
+    >>> offers(bound(kernel(), block_rows=5), "block_rows")
+    True
+    """
+    return SimpleNamespace(
+        __name__=f"{module.__name__} with {options}",
+        nearest=partial(module.nearest, **options),
+        mid_ranks=partial(module.mid_ranks, **options),
+    )
+
+
 def check_kernel(
-    module: ModuleType,
+    module: Backend,
     *,
     clouds: Iterable[str] | None = None,
     ks: Iterable[int] = (1, 10, -1),
@@ -54,8 +76,8 @@ def check_kernel(
 
     Parameters
     ----------
-    module : module or any object with ``nearest`` and ``mid_ranks``
-        See :mod:`hiddenscape.kernels.cpu`.
+    module : Backend
+        :mod:`hiddenscape.kernels.cpu` or what does the same.
     clouds : names of :data:`hiddenscape.testing.clouds.CLOUDS`, optional
         All by default.
     ks : ints
@@ -80,7 +102,7 @@ def check_kernel(
 
 
 def check_nearest(
-    module: ModuleType, points: Cloud, k: int, *, label: str = "", **options: Any
+    module: Backend, points: Cloud, k: int, *, label: str = "", **options: Any
 ) -> Certificate | None:
     """The lists of a backend against those of the reference; its certificate, where it has one.
 
@@ -102,7 +124,7 @@ def check_nearest(
     return certificate
 
 
-def check_ranks(module: ModuleType, points: Cloud, *, label: str = "", **options: Any) -> None:
+def check_ranks(module: Backend, points: Cloud, *, label: str = "", **options: Any) -> None:
     """The mid-ranks of a backend against those of the reference, with and without known copies.
 
     Raises
@@ -120,7 +142,7 @@ def check_ranks(module: ModuleType, points: Cloud, *, label: str = "", **options
 
 
 def check_permutation(
-    module: ModuleType, points: Cloud, k: int, order: np.ndarray, **options: Any
+    module: Backend, points: Cloud, k: int, order: np.ndarray, **options: Any
 ) -> None:
     """Rows in another order give the same distances, and the same lists where nothing ties.
 
@@ -162,7 +184,7 @@ def check_certificate(certificate: Certificate, n: int, precision: str = "auto")
         assert not set(counts) & set(rough), f"{counts}, forced to start with {precision}"
 
 
-def offers(module: ModuleType, option: str, operation: str = "nearest") -> bool:
+def offers(module: Backend, option: str, operation: str = "nearest") -> bool:
     """Whether an operation of a backend takes an option.
 
     Examples
@@ -174,7 +196,7 @@ def offers(module: ModuleType, option: str, operation: str = "nearest") -> bool:
     return option in inspect.signature(getattr(module, operation)).parameters
 
 
-def precisions(module: ModuleType) -> tuple[str, ...]:
+def precisions(module: Backend) -> tuple[str, ...]:
     """Names of :data:`PRECISIONS` that a backend knows: it refuses the others.
 
     Examples
@@ -189,7 +211,7 @@ def precisions(module: ModuleType) -> tuple[str, ...]:
     return ("auto", "float32", "float64")
 
 
-def _knows(module: ModuleType, precision: str) -> bool:
+def _knows(module: Backend, precision: str) -> bool:
     try:
         module.nearest(cloud(np.array([[0.1], [0.3], [1.0]])), 1, precision=precision)
     except InputError:
