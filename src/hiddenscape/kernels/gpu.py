@@ -52,6 +52,7 @@ def nearest(
     checkpoint: Path | None = None,
     device: str | torch.device = "cuda",
     devices: Sequence[str | torch.device] | None = None,
+    resident: torch.Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray, Certificate]:
     """The ``k`` nearest rows of every row by (distance, row number), itself left out.
 
@@ -77,6 +78,8 @@ def nearest(
     device : str or torch.device
     devices : sequence, optional
         Several devices; each takes a share of the rows.
+    resident : tensor (n, d), optional
+        ``points.values``, already on the one device: they are not sent again.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def nearest(
     Raises
     ------
     InputError
-        For an unknown device or precision, or a checkpoint.
+        For an unknown device or precision, a checkpoint, or a resident copy of another kind.
     HiddenscapeError
         If distances contradict the float64 scores: the device does not compute as it should.
 
@@ -106,6 +109,8 @@ def nearest(
     if checkpoint is not None:
         raise InputError("the torch kernel keeps no checkpoints: leave checkpoint out")
     chosen = open_devices(device, devices)
+    if resident is not None and len(chosen) > 1:
+        raise InputError(f"resident serves one device, {len(chosen)} are asked for")
     lists = Lists(points.n, k, progress)
     whole = largest_whole(points)
 
@@ -113,7 +118,7 @@ def nearest(
         where, a, b = share
         with on(where):
             rungs = ladder(precision, where, points.n * points.n * points.d)
-            _search(points, where, rungs, whole, (a, b), lists, block_rows, memory)
+            _search(points, where, rungs, whole, (a, b), lists, block_rows, memory, resident)
 
     together(search, list(shares(chosen, points.n)), lists)
     return lists.indices, lists.distances, lists.certificate()
@@ -195,11 +200,12 @@ def _search(
     lists: Lists,
     block_rows: int | None,
     memory: int | None,
+    resident: torch.Tensor | None,
 ) -> None:
     """Climb the ladder with the rows of one device."""
     k = lists.indices.shape[1]
     exact = exact_rung(rungs, points.n, points.d, whole)
-    source = Source(points, device, memory, centered=exact is None)
+    source = Source(points, device, memory, centered=exact is None, resident=resident)
     waiting = torch.arange(*share, device=device)
     if exact is not None:
         screen = Screen(source, exact, exact=True)

@@ -111,13 +111,21 @@ class Source:
         memory: int | None = None,
         *,
         centered: bool = True,
+        resident: torch.Tensor | None = None,
     ) -> None:
         self.points = points
         self.device = device
         self.budget = budget(device, memory)
-        self.resident: torch.Tensor | None = None
-        if points.values.nbytes <= self.budget.points:
-            kind = torch.float32 if points.values.dtype == np.float32 else torch.float64
+        self.resident = resident
+        kind = torch.float32 if points.values.dtype == np.float32 else torch.float64
+        if resident is not None:
+            want = (kind, points.values.shape, device.type)
+            if (resident.dtype, tuple(resident.shape), resident.device.type) != want:
+                raise InputError(
+                    f"resident must be the cloud's values {want}, got {resident.dtype}, "
+                    f"{tuple(resident.shape)}, {resident.device}"
+                )
+        elif points.values.nbytes <= self.budget.points:
             self.resident = torch.empty((points.n, points.d), dtype=kind, device=device)
             for a, b, tile in self._streamed(self._width(1)):
                 self.resident[a:b] = tile

@@ -368,3 +368,9 @@ def test_misuse_is_named(rng: np.random.Generator) -> None:
         gpu.mid_ranks(x, np.array([0]), np.array([[1]]), devices=())
     with pytest.raises(InputError, match="keeps no checkpoints"):
         gpu.nearest(x, 2, device="cpu", checkpoint=Path("state"))
+    here = torch.from_numpy(x.values)
+    same_lists(gpu.nearest(x, 2, device="cpu", resident=here), reference.nearest(x, 2))
+    with pytest.raises(InputError, match=r"resident must be the cloud's values .* got"):
+        gpu.nearest(x, 2, device="cpu", resident=here.float())
+    with pytest.raises(InputError, match="resident serves one device, 2 are asked for"):
+        gpu.nearest(x, 2, devices=("cpu", "cpu"), resident=here)
