@@ -34,7 +34,7 @@ def hostile() -> dict[str, np.ndarray]:
         "tiny": r.normal(size=(N, 4)) * 1e-310,
         "huge": r.normal(size=(N, 4)) * 1e300,
         "both": np.vstack([r.normal(size=(30, 3)) * 1e-200, r.normal(size=(30, 3)) * 1e200]),
-        "late copies": np.hstack([np.zeros((N, 300)), r.integers(0, 2, (N, 2)) * 1e-3]),
+        "late copies": np.hstack([np.zeros((30, 70)), r.integers(0, 2, (30, 2)) * 1e-3]),
         "sorted": np.arange(N)[::-1, None] ** 2.0,
         "constant": np.ones((12, 4)),
     }
