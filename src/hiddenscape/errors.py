@@ -8,6 +8,7 @@
     │   ├── DuplicateRowsError           identical rows where the caller asked to refuse them
     │   └── ConfigError                  a run file or an option that cannot be used
     ├── SiteError (LookupError)          an unknown site, or one that a network does not offer
+    ├── MachineError (ArithmeticError)   products that break their proven bounds: a faulty machine
     ├── NetworkError (RuntimeError)      a network that fails its self-check or a forward pass
     ├── StoreError (OSError)             a run directory or store that cannot be read or written
     │   ├── ManifestMismatch             a store made with other settings; ``field`` names which
@@ -31,6 +32,7 @@ __all__ = [
     "HiddenscapeError",
     "IncompleteStore",
     "InputError",
+    "MachineError",
     "ManifestMismatch",
     "MissingDependency",
     "NetworkError",
@@ -71,6 +73,10 @@ class ConfigError(InputError):
 
 class SiteError(HiddenscapeError, LookupError):
     """An unknown site, or one that a network does not offer."""
+
+
+class MachineError(HiddenscapeError, ArithmeticError):
+    """Products of this machine break bounds that hold on any machine that computes correctly."""
 
 
 class NetworkError(HiddenscapeError, RuntimeError):

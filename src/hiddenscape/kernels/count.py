@@ -17,6 +17,7 @@ from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares,
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
+from hiddenscape.kernels.spots import Spoiled, check_block, faulty
 from hiddenscape.kernels.threads import cores, in_threads
 
 __all__ = ["mid_ranks"]
@@ -69,14 +70,19 @@ def mid_ranks(
     queries = np.ascontiguousarray(queries, dtype=np.int64)
     targets = np.ascontiguousarray(targets, dtype=np.int64)
     budget = memory or DEFAULT_MEMORY
-    screen = _choose(points, queries, targets, same, precision, budget, len(queries) * n)
-    counts = _Counts(points, screen, queries, targets, same)
-    size = _block(points, screen, block_rows, budget)
-    if np.array_equal(queries, np.arange(n)):
-        counts.symmetric(size, progress)
-    else:
-        counts.plain(size, progress)
-    return np.asarray(1.0 + counts.nearer + counts.tied / 2)
+    every = np.array_equal(queries, np.arange(n))
+    while True:
+        try:
+            screen = _choose(points, queries, targets, same, precision, budget)
+            counts = _Counts(points, screen, queries, targets, same)
+            run = counts.symmetric if every else counts.plain
+            run(_block(points, screen, block_rows, budget), progress)
+        except Spoiled as error:
+            if str(error) == RUNGS[-1]:
+                raise faulty(RUNGS[-1]) from None
+            precision = RUNGS[-1]
+        else:
+            return np.asarray(1.0 + counts.nearer + counts.tied / 2)
 
 
 def _choose(
@@ -86,10 +92,10 @@ def _choose(
     same: np.ndarray,
     precision: str,
     memory: int,
-    pairs: int,
 ) -> Screen:
     """The screen whose products and recomputed pairs cost least."""
     whole = largest_whole(points)
+    pairs = len(queries) * points.n
     names = [name for name, _ in ladder(precision, small=pairs * points.d <= _SMALL)]
     if precision == "auto":
         # Bounds of bfloat16 leave far too many pairs between them for ranks.
@@ -214,6 +220,7 @@ class _Counts:
 
     def _count(self, g: np.ndarray, slots: np.ndarray, first_column: int) -> None:
         screen = self.screen
+        check_block(screen, g, self.queries[slots], first_column, self.near, self.width)
         edges = np.arange(0, g.shape[1], _CHUNK)
         widest = np.maximum.reduceat(self.width[first_column : first_column + g.shape[1]], edges)
 

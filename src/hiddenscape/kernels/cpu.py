@@ -17,7 +17,8 @@ from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 from hiddenscape.kernels.select import decide_full
-from hiddenscape.kernels.stream import Pass, Spoiled, steps_of
+from hiddenscape.kernels.spots import Spoiled, faulty
+from hiddenscape.kernels.stream import Pass, steps_of
 from hiddenscape.kernels.threads import in_threads
 
 __all__ = ["PRECISIONS", "Progress", "mid_ranks", "nearest"]
@@ -128,11 +129,7 @@ class _Search:
                     screen, plan)  # fmt: skip
             except Spoiled:
                 if name == RUNGS[-1]:
-                    raise ArithmeticError(
-                        "products of this machine in float64 lie outside their proven bounds: its "
-                        "linear algebra library is faulty"
-                    ) from None
-                self.waiting = None
+                    raise faulty(name) from None
                 continue
             self._record(screen, crowded)
             if not crowded.size:
@@ -223,14 +220,14 @@ class _Search:
                 screen.product(left, screen.operand(slice(low, high)), part)
                 g[:, low:high] = part
 
-            def work(part: tuple[int, int], g: np.ndarray = g, rows: np.ndarray = rows) -> None:
-                decide_full(
-                    *self.points.compiled(), g, rows, near, width, self.k, screen.quantum,
-                    screen.exact, *part, self.indices, self.distances,
+            def work(part: tuple[int, int], g: np.ndarray = g, rows: np.ndarray = rows) -> int:
+                return decide_full(
+                    *self.points.compiled(), screen.shift, g, rows, near, width, self.k,
+                    screen.quantum, screen.exact, *part, self.indices, self.distances,
                 )  # fmt: skip
 
-            for _ in in_threads(work, list(blocks(len(rows), 16))):
-                pass
+            if sum(in_threads(work, list(blocks(len(rows), 16)))):
+                raise faulty(screen.rung)
         self._record(screen, np.empty(0, dtype=np.int64))
 
     def _record(self, screen: Screen, crowded: np.ndarray) -> None:

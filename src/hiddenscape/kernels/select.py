@@ -14,8 +14,9 @@ import numpy as np
 
 from hiddenscape.kernels.arrays import DISTANCE_ERROR
 from hiddenscape.kernels.compiled import distance, jit
+from hiddenscape.kernels.spots import outside_bounds
 
-__all__ = ["decide_full", "decide_short", "push_columns", "push_rows", "spot_check"]
+__all__ = ["decide_full", "decide_short", "push_columns", "push_rows"]
 
 _CHUNK = 64
 _MARGIN = 1 + 4 * DISTANCE_ERROR
@@ -316,19 +317,17 @@ def decide_short(
             continue
         i = rows[s]
         m, _ = _cut(lower[s], index[s], count[s], width[i], width, k, quantum, exact, scratch)
+        if m < k:  # only products that are no numbers can leave a list so short
+            outside += 1
+            continue
         for t in range(m):
-            claimed = np.float64(lower[s, t])
             j = index[s, t]
-            if exact:
-                scratch[t] = math.sqrt(claimed)
-                continue
-            scratch[t] = distance(values, original, exponent, i, j)
-            length = math.ldexp(scratch[t], shift)
-            low = claimed - _SLACK * abs(claimed)
-            high = claimed + width[i] + width[j]
-            outside += not (low <= (length + quantum) ** 2) or not (
-                max(length - quantum, 0.0) ** 2 <= high + _SLACK * abs(high)
+            claimed = np.float64(lower[s, t])
+            length = distance(values, original, exponent, i, j)
+            outside += outside_bounds(
+                claimed, width[i] + width[j], math.ldexp(length, shift), quantum
             )
+            scratch[t] = math.sqrt(claimed) if exact else length
         _order(scratch, index[s], m)
         for t in range(k):
             indices[i, t] = index[s, t]
@@ -341,6 +340,7 @@ def decide_full(
     values: np.ndarray,
     original: np.ndarray,
     exponent: int,
+    shift: int,
     g: np.ndarray,
     rows: np.ndarray,
     near: np.ndarray,
@@ -352,61 +352,41 @@ def decide_full(
     stop: int,
     indices: np.ndarray,
     distances: np.ndarray,
-) -> None:
+) -> int:
     """The k nearest of rows ``start`` to ``stop`` from their products with all rows, ``g`` (r, n).
 
-    No list is too long here: the last resort of crowded rows.
+    No list is too long here: the last resort of crowded rows. Returns what :func:`decide_short`
+    returns.
     """
     n = g.shape[1]
     lower = np.empty(n, dtype=g.dtype)
     index = np.empty(n, dtype=np.int32)
     scratch = np.empty(n)
+    outside = 0
     for r in range(start, stop):
         i = rows[r]
         m = 0
         for j in range(n):
-            if j != i:
-                p = g[r, j]
-                lower[m] = (near[i] + near[j]) - (p + p)
+            p = g[r, j]
+            value = (near[i] + near[j]) - (p + p)
+            if j != i and value == value:
+                lower[m] = value
                 index[m] = j
                 m += 1
         m, _ = _cut(lower, index, m, width[i], width, k, quantum, exact, scratch)
+        if m < k:
+            outside += 1
+            continue
         for t in range(m):
-            if exact:
-                scratch[t] = math.sqrt(np.float64(lower[t]))
-            else:
-                scratch[t] = distance(values, original, exponent, i, index[t])
+            j = index[t]
+            claimed = np.float64(lower[t])
+            length = distance(values, original, exponent, i, j)
+            outside += outside_bounds(
+                claimed, width[i] + width[j], math.ldexp(length, shift), quantum
+            )
+            scratch[t] = math.sqrt(claimed) if exact else length
         _order(scratch, index, m)
         for t in range(k):
             indices[i, t] = index[t]
             distances[i, t] = scratch[t]
-
-
-@jit
-def spot_check(
-    values: np.ndarray,
-    original: np.ndarray,
-    exponent: int,
-    shift: int,
-    g: np.ndarray,
-    rows: np.ndarray,
-    first_column: int,
-    near: np.ndarray,
-    width: np.ndarray,
-    quantum: float,
-    r: np.ndarray,
-    c: np.ndarray,
-) -> int:
-    """How many of some pairs (r, c) of a block of products lie outside their claimed bounds."""
-    outside = 0
-    for t in range(len(r)):
-        i, j = rows[r[t]], first_column + c[t]
-        p = g[r[t], c[t]]
-        claimed = np.float64((near[i] + near[j]) - (p + p))
-        length = math.ldexp(distance(values, original, exponent, i, j), shift)
-        low = claimed - _SLACK * abs(claimed)
-        high = claimed + width[i] + width[j]
-        outside += not (low <= (length + quantum) ** 2) or not (
-            max(length - quantum, 0.0) ** 2 <= high + _SLACK * abs(high)
-        )
     return outside

@@ -15,17 +15,13 @@ import numpy as np
 from hiddenscape.kernels.arrays import blocks
 from hiddenscape.kernels.budget import Plan
 from hiddenscape.kernels.screen import Screen
-from hiddenscape.kernels.select import decide_short, push_columns, push_rows, spot_check
+from hiddenscape.kernels.select import decide_short, push_columns, push_rows
+from hiddenscape.kernels.spots import Spoiled, check_block
 from hiddenscape.kernels.threads import cores, in_threads
 
-__all__ = ["Pass", "Spoiled", "steps_of"]
+__all__ = ["Pass", "steps_of"]
 
-_SPOTS = 32  # pairs of every block whose bounds are tested
 _ROWS_PER_THREAD = 128
-
-
-class Spoiled(ArithmeticError):
-    """A pair lies outside its proven bounds: the products of this arithmetic cannot be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +132,7 @@ class Pass:
         screen = self.screen
         g = self._products[: len(rows) * (b - a)].reshape(len(rows), b - a)
         screen.product(left, right, g)
-        if not screen.exact:
-            rng = np.random.default_rng([int(rows[0]), a])
-            at = rng.integers(0, [[len(rows)], [b - a]], size=(2, _SPOTS))
-            outside = spot_check(
-                *screen.cloud.compiled(), screen.shift, g, rows, a, self.near, self.width,
-                screen.quantum, *at,
-            )  # fmt: skip
-            if outside:
-                raise Spoiled(screen.rung)
+        check_block(screen, g, rows, a, self.near, self.width)
         return g
 
     def _push_rows(self, g: np.ndarray, rows: np.ndarray, slots: np.ndarray, a: int) -> None:
