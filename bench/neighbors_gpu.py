@@ -129,7 +129,7 @@ def two_nn(points: Cloud, device: torch.device, resident: torch.Tensor | None) -
 def middle(points: Cloud, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """TwoNN and graphs of points that fit on the device many times over."""
     x = torch.from_numpy(np.array(points.values)).to(device)
-    twice = {
+    twice: dict[str, Callable[[], object]] = {
         "TwoNN, points on the device": lambda: two_nn(points, device, x),
         "TwoNN, points on the host": lambda: two_nn(points, device, None),
         "torch.cdist + topk, points on the device": cdist(x, 2),
@@ -139,7 +139,7 @@ def middle(points: Cloud, options: argparse.Namespace, device: torch.device) -> 
     }
     for k in options.k:
         indices, distances, certificate = gpu.nearest(points, k, device=device)
-        contenders = {
+        contenders: dict[str, Callable[[], object]] = {
             "graph, points on the device": partial(
                 gpu.nearest, points, k, device=device, resident=x
             ),

@@ -189,6 +189,37 @@ def test_bounds_never_contradict_the_distances(
     assert contradictions(cloud(BOUNDED[name](rng)), rung) == 0
 
 
+def cutting(used: Rung, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """A product as the roughest tensor core known makes it: 4 terms at a time, bits cut off."""
+
+    def cut(x: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
+        step = 2.0 ** (torch.floor(torch.log2(largest.clamp_min(2.0**-100))) - 23)
+        return torch.trunc(x / step) * step
+
+    total = torch.zeros((len(left), len(right)), dtype=torch.float64)
+    for a in range(0, left.shape[1], 4):
+        terms = left[:, None, a : a + 4].double() * right[None, :, a : a + 4].double()
+        addends = torch.cat((terms, total[..., None]), 2)
+        total = cut(addends, addends.abs().amax(2, keepdim=True)).sum(2)
+        total = cut(total, total.abs())
+    return total.float()
+
+
+@pytest.mark.parametrize("d", [16, 1600, 2100])
+def test_the_bound_holds_for_units_that_cut_off(
+    d: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Factors that bfloat16 holds, so that nothing but the additions can be wrong.
+    x = rng.integers(0, 128, size=(40, d))
+    x[::3] += 127
+    monkeypatch.setattr(gpu_screen, "matrix_product", cutting)
+    screen = Screen(Source(cloud(x), CPU), RUNGS["bfloat16"])
+    assert screen.kappa < 1.2e-3 + 2.2 * d * 2.0**-22
+    assert contradictions(cloud(x), RUNGS["bfloat16"]) == 0
+    monkeypatch.setattr(gpu_screen, "kappa", lambda *args, **options: 2e-6)
+    assert contradictions(cloud(x), RUNGS["bfloat16"]) > 0 or d < 100
+
+
 def spoil(rung: str, amount: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the products of one rung less accurate than they claim to be."""
     r = torch.Generator().manual_seed(0)
