@@ -235,7 +235,7 @@ def _climb(
 ) -> torch.Tensor:
     """Prove what one rung can; the rows that must climb on."""
     m = min(screen.source.n - 1, 2 * k + 16)
-    height, width = screen.block_shape(block_rows, 48 if last else 4)
+    height, width = screen.block_shape(block_rows, 4, held=40 if last else 0)
     remain = []
     written = 0
     for a, b in blocks(len(waiting), height):

@@ -136,7 +136,8 @@ class Source:
         if centered:
             every = max(1, points.n // _SAMPLE)
             sample = self.rows(torch.arange(0, points.n, every, device=device)).double()
-            self.centre = sample.median(0).values
+            # By sorting: torch refuses its own median where only deterministic operations may run.
+            self.centre = sample.sort(0).values[len(sample) // 2].clone()
         self.norms, largest = self._measure()
         if centered and largest > 0:
             # Beyond 1000 the power itself would leave float64; scores then stay small, not wrong.

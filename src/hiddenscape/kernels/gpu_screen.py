@@ -66,10 +66,11 @@ class Screen:
         norms = self.source.norms
         return 2 * self.kappa * (norms[rows][:, None] + norms[columns]) + 2 * self.tau
 
-    def block_shape(self, rows: int | None, extra: int) -> tuple[int, int]:
+    def block_shape(self, rows: int | None, extra: int, held: int = 0) -> tuple[int, int]:
         """Rows and columns of one block of scores that keeps within the budget.
 
-        ``extra`` is the number of bytes per pair beside the score itself.
+        ``extra`` is the number of bytes per pair of a block beside the score itself, ``held`` what
+        every row of the block keeps for each of the n columns.
         """
         n, room = self.source.n, self.source.budget.scores
         pair = self.rung.scores.itemsize + extra
@@ -82,7 +83,7 @@ class Screen:
         if self._kept is None:
             # Every block of rows makes all factors again: many rows, and narrow tiles.
             width = max(1, min(width, most // 4))
-        height = max(1, min(n, most, room // (pair * width)))
+        height = max(1, min(n, most, room // (pair * width + held * n)))
         return (min(rows, n) if rows else height), width
 
     def tiles(self, rows: torch.Tensor, width: int) -> Iterator[tuple[int, int, torch.Tensor]]:

@@ -98,7 +98,7 @@ def among_candidates(screen: Screen, rows: torch.Tensor, k: int, m: int, width: 
     rest = lower[:, m] if lower.shape[1] > m else torch.full_like(lower[:, 0], torch.inf)
     lower, columns = lower[:, :m], columns[:, :m]
     upper = lower + screen.width(rows, columns)
-    limit = _reach(source, torch.kthvalue(upper, k, dim=1).values.clamp_min(0).sqrt())
+    limit = _reach(source, smallest(upper, k)[0][:, -1].clamp_min(0).sqrt())
     indices, distances, broken = _recomputed(source, rows, columns, lower, upper, limit, k)
     at_self = seen + own
     spread = screen.width(rows, watched)

@@ -210,8 +210,9 @@ def test_the_bound_holds_for_units_that_cut_off(
     d: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Factors that bfloat16 holds, so that nothing but the additions can be wrong.
-    x = rng.integers(0, 128, size=(40, d))
+    x = rng.integers(0, 128, size=(40, d)).astype("f4")
     x[::3] += 127
+    x *= 2.0 ** -rng.integers(0, 7, size=d)
     monkeypatch.setattr(gpu_screen, "matrix_product", cutting)
     screen = Screen(Source(cloud(x), CPU), RUNGS["bfloat16"])
     assert screen.kappa < 1.2e-3 + 2.2 * d * 2.0**-22
@@ -405,3 +406,27 @@ def test_misuse_is_named(rng: np.random.Generator) -> None:
         gpu.nearest(x, 2, device="cpu", resident=here.float())
     with pytest.raises(InputError, match="resident serves one device, 2 are asked for"):
         gpu.nearest(x, 2, devices=("cpu", "cpu"), resident=here)
+
+
+def test_blocks_keep_within_the_budget(rng: np.random.Generator) -> None:
+    x = cloud(rng.normal(size=(3000, 20)).astype("f4"))
+    source = Source(x, CPU, 6_000_000)
+    screen = Screen(source, RUNGS["float32"])
+    for held in (0, 40):
+        height, width = screen.block_shape(None, 8, held)
+        assert 1 <= height <= 3000
+        assert height * (12 * width + held * 3000) <= source.budget.scores
+    assert screen.block_shape(17, 8)[0] == 17
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_deterministic_operations_are_enough(device: str, rng: np.random.Generator) -> None:
+    x = cloud(rng.normal(size=(100, 20)))
+    targets = (np.arange(100)[:, None] + [1, 2]) % 100
+    torch.use_deterministic_algorithms(True)
+    try:
+        for precision in ("bfloat16", "float64"):
+            gpu.nearest(x, 3, precision=precision, device=device)
+        gpu.mid_ranks(x, np.arange(100), targets, device=device)
+    finally:
+        torch.use_deterministic_algorithms(False)
