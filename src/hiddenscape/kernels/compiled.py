@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -35,7 +38,25 @@ def jit(function: _Function) -> _Function:
 
     No fast-math: sums keep their order and products are never fused.
     """
-    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+    made: Any = numba.njit(nogil=True)(function)
+    try:
+        made.enable_caching()
+        # numba asks only whether the file of this function changed. What it calls is compiled into
+        # it, so code kept from an older kernel would run on in silence: ask for all files instead.
+        made._cache._cache_file._source_stamp = _source()
+    except (AttributeError, RuntimeError, OSError):
+        # No place to keep anything, or another numba inside: compile in every process.
+        made = numba.njit(nogil=True)(function)
+    return cast(_Function, made)
+
+
+@cache
+def _source() -> str:
+    """A digest of every file that compiled code may come from."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:

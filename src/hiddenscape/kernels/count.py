@@ -23,6 +23,7 @@ from hiddenscape.kernels.threads import cores, in_threads
 __all__ = ["mid_ranks"]
 
 _CHUNK = 256
+_SMALLEST = 16
 _SMALL = 1 << 28
 _PROBE = 64
 _OFTEN = 0.03  # share of recomputed pairs from which on float64 products are cheaper
@@ -127,11 +128,11 @@ def _block(points: Cloud, screen: Screen, wanted: int | None, memory: int) -> in
     item = screen.dtype.itemsize
     size = 1024
     held = points.n * points.d * item if screen.kept is not None else 0
-    while size > 64 and 2 * size * size * item + 2 * size * points.d * (item + 16) > max(
+    while size > _SMALLEST and 2 * size * size * item + 2 * size * points.d * (item + 16) > max(
         memory - held, 0
     ):
         size //= 2
-    if size == 64 and 2 * size * points.d * (item + 16) > memory:
+    if size == _SMALLEST and 2 * size * points.d * (item + 16) > memory:
         raise InputError(f"memory={memory} bytes are too few for rows of {points.d} columns")
     return min(size, points.n)
 

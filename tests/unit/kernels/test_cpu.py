@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hiddenscape.errors import InputError
 from hiddenscape.kernels import cpu, reference
 from hiddenscape.kernels.arrays import cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
@@ -44,7 +45,7 @@ def test_neighbors_equal_the_reference(name: str) -> None:
     x = cloud(hostile()[name])
     for k in (1, 4, x.n - 1):
         want = reference.nearest(x, k)
-        for precision in ("auto", "float32", "float64"):
+        for precision in cpu.PRECISIONS:
             for block in (None, 7):
                 got = cpu.nearest(x, k, precision=precision, block_rows=block)
                 assert np.array_equal(got[0], want[0])
@@ -91,11 +92,27 @@ def test_integers_tie_the_same_way_everywhere(
 def test_rows_that_float32_cannot_tell_apart_climb(rng: np.random.Generator) -> None:
     tight = rng.normal(size=(400, 4)) * 1e-6
     mixed = np.vstack([tight, 1 + tight, rng.normal(size=(2200, 4)) * 30])
-    x = cloud(mixed[rng.permutation(3000)])
+    order = rng.permutation(3000)
+    x = cloud(mixed[order])
     got = cpu.nearest(x, 1, precision="float32", block_rows=500)
-    assert "float32 2" in got[2]
-    assert "float64" in got[2]
+    assert set(got[2].counts()) == {"float32", "float64"}
+    crowded = got[2].rung == got[2].rungs.index("float64")
+    assert (order[crowded] < 800).mean() > 0.9  # the others have a whole cluster for neighbours
     want = cpu.nearest(x, 1, precision="float64")
+    assert np.array_equal(got[0], want[0])
+    assert np.array_equal(got[1], want[1])
+
+
+def test_a_rung_that_would_prove_little_is_left_out(rng: np.random.Generator) -> None:
+    x = cloud(np.repeat(rng.normal(size=(5, 6)) * 1e4, 1000, 0) + rng.normal(size=(5000, 6)) * 1e-4)
+    assert cpu.nearest(x, 3, precision="float32")[2].counts() == {"float64": 5000}
+
+
+def test_crowds_that_no_precision_tells_apart(rng: np.random.Generator) -> None:
+    """Two hundred rows at one distance from each other, to the last bit: longer than any list."""
+    x = cloud(np.eye(250) * 0.1)
+    got = cpu.nearest(x, 3, precision="float32")
+    want = reference.nearest(x, 3)
     assert np.array_equal(got[0], want[0])
     assert np.array_equal(got[1], want[1])
 
@@ -104,22 +121,70 @@ def test_progress_counts_rows(rng: np.random.Generator) -> None:
     x = cloud(rng.normal(size=(50, 3)))
     seen: list[tuple[int, int]] = []
     cpu.nearest(x, 2, block_rows=20, progress=lambda a, b: seen.append((a, b)))
-    assert seen == [(20, 50), (40, 50), (50, 50)]
+    done = [a for a, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == 50
+    assert max(done[:-1]) < 50
+    assert {b for _, b in seen} == {50}
     seen.clear()
     targets = (np.arange(50)[:, None] + 1) % 50
-    cpu.mid_ranks(
-        x, np.arange(50), targets, block_rows=30, progress=lambda a, b: seen.append((a, b))
-    )
-    assert seen == [(30, 50), (50, 50)]
+    for queries in (np.arange(50), np.arange(50)[::-1].copy()):
+        seen.clear()
+        cpu.mid_ranks(
+            x, queries, targets if queries[0] == 0 else (targets[::-1] + 1) % 50,
+            block_rows=30, progress=lambda a, b: seen.append((a, b)),
+        )  # fmt: skip
+        assert seen[-1] == (50, 50)
+        assert len(seen) == 2
 
 
-def test_small_batches_of_pairs_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    x = cloud(rng.integers(0, 3, size=(80, 3)))
-    targets = (np.arange(80)[:, None] + np.arange(1, 4)) % 80
-    want = cpu.nearest(x, 5)[:2], cpu.mid_ranks(x, np.arange(80), targets)
-    monkeypatch.setattr(cpu, "_PAIRS", 3)
-    got = cpu.nearest(x, 5)[:2], cpu.mid_ranks(x, np.arange(80), targets)
+@pytest.mark.parametrize("precision", ["bfloat16", "bfloat16x3", "float32", "float64"])
+def test_little_memory_changes_nothing(precision: str, rng: np.random.Generator) -> None:
+    """Operands made anew, lists in panels: products of two panels are made twice."""
+    x = cloud(rng.normal(size=(700, 30)).astype("f4"))
+    want = cpu.nearest(x, 5)[:2]
+    seen: list[int] = []
+    got = cpu.nearest(
+        x, 5, memory=400_000, block_rows=16, precision=precision,
+        progress=lambda a, _: seen.append(a),
+    )  # fmt: skip
     assert np.array_equal(got[0], want[0])
     assert np.array_equal(got[1], want[1])
+    assert seen == sorted(seen)
+    targets = (np.arange(700)[:, None] + np.arange(1, 4)) % 700
+    assert np.array_equal(
+        cpu.mid_ranks(x, np.arange(700), targets, memory=90_000, precision=precision),
+        cpu.mid_ranks(x, np.arange(700), targets),
+    )
+
+
+def test_too_little_memory() -> None:
+    x = cloud(np.eye(100))
+    with pytest.raises(InputError, match="at least"):
+        cpu.nearest(x, 5, memory=5000)
+    with pytest.raises(InputError, match="too few for rows of 100 columns"):
+        cpu.mid_ranks(x, np.arange(100), (np.arange(100)[:, None] + 1) % 100, memory=5000)
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(InputError, match="no precision 'half'; there are: auto, bfloat16"):
+        cpu.nearest(cloud(np.eye(4)), 1, precision="half")
+
+
+def test_distances_beyond_float64() -> None:
+    x = cloud(np.array([[1.7e308, 1.7e308], [-1.7e308, -1.7e308], [0, 0]]))
+    with pytest.raises(InputError, match="exceed float64"):
+        cpu.nearest(x, 2)
+
+
+def test_ranks_full_of_ties_choose_their_precision(rng: np.random.Generator) -> None:
+    x = cloud(rng.integers(0, 3, size=(2000, 40)) * 0.1)
+    queries = np.arange(0, 2000, 40)
+    targets = (queries[:, None] + rng.integers(1, 2000, size=(50, 3))) % 2000
+    want = reference.mid_ranks(x, queries, targets)
+    assert np.array_equal(cpu.mid_ranks(x, queries, targets), want)
+    every = (np.arange(2000)[:, None] + 1) % 2000
+    assert np.array_equal(
+        cpu.mid_ranks(x, np.arange(2000), every)[::200],
+        reference.mid_ranks(x, np.arange(0, 2000, 200), every[::200]),
+    )

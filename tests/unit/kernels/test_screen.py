@@ -1,11 +1,13 @@
+"""The two sides of the bound never contradict the distances."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hiddenscape.kernels import screen as module
 from hiddenscape.kernels.arrays import cloud, pair_distances
-from hiddenscape.kernels.screen import largest_whole, make_screen
+from hiddenscape.kernels.products import RUNGS
+from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 
 CLOUDS = {
     "normal": lambda r: r.normal(size=(60, 33)),
@@ -14,72 +16,87 @@ CLOUDS = {
     "wide": lambda r: r.normal(size=(60, 2000)),
     "uneven": lambda r: r.normal(size=(60, 6)) * 10.0 ** np.arange(-9, 9, 3),
     "single column": lambda r: r.normal(size=(60, 1)) * 1e-30,
+    "halfway": lambda r: r.choice([-1, 1], size=(60, 64)) * (1 + 2.0**-8) * r.random((60, 1)),
 }
 
 
-@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def bounds(s: Screen) -> tuple[np.ndarray, np.ndarray]:
+    n = s.cloud.n
+    g = np.empty((n, n), s.dtype)
+    every = s.operand(slice(0, n))
+    s.product(every, every, g)
+    lower = (s.near[:, None] + s.near[None, :]) - (g + g)
+    return lower, lower.astype(np.float64) + s.width[:, None] + s.width[None, :]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("name", CLOUDS)
-def test_thresholds_never_contradict_the_distances(
-    name: str, precision: type, rng: np.random.Generator
-) -> None:
+def test_bounds_hold_every_distance(name: str, rung: str, rng: np.random.Generator) -> None:
     points = cloud(CLOUDS[name](rng))
     n = points.n
-    s = make_screen(points, precision)
-    chosen = np.arange(n)
-    scores = s.scores(chosen)
-    assert np.isposinf(np.diag(scores)).all()
-    i, j = np.repeat(chosen, n), np.tile(chosen, n)
+    s = make_screen(points, rung)
+    i, j = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
     d = pair_distances(points, i, j).reshape(n, n)
-    far = s.farthest(chosen[:, None].repeat(n, 1), np.where(np.isinf(scores), 0, scores))
-    off = ~np.eye(n, dtype=bool)
-    assert (s.radius(d)[off] <= far[off] * (1 + 1e-13)).all()
-    for t in range(0, n, 7):
-        nearer = scores < s.surely_nearer(chosen, s.radius(d[:, t]))[:, None]
-        farther = scores > s.surely_farther(chosen, s.radius(d[:, t]))[:, None]
-        assert (d < d[:, [t]])[nearer & off].all()
-        assert (d > d[:, [t]])[farther & off].all()
+    square = np.ldexp(d, s.shift) ** 2
+    lower, upper = bounds(s)
+    assert (lower <= square * (1 + 1e-12)).all()
+    assert (upper >= square * (1 - 1e-12)).all()
 
 
-def test_the_bound_is_not_vacuous(rng: np.random.Generator) -> None:
-    points = cloud(np.vstack([rng.normal(size=(200, 64)), np.full((1, 64), 1e6)]))
-    s = make_screen(points, np.float32)
-    own = np.arange(200)
-    d = pair_distances(points, own, (own + 1) % 200)
-    width = s.surely_farther(own, s.radius(d)) - s.surely_nearer(own, s.radius(d))
-    # Relative to the squared distance, and in spite of the one distant row.
-    assert np.median(width / s.radius(d) ** 2) < 1e-3
+def test_one_distant_row_spoils_no_other_bound(rng: np.random.Generator) -> None:
+    points = cloud(np.vstack([rng.normal(size=(200, 64)), np.full((1, 64), 1e3)]))
+    s = make_screen(points, "float32")
+    lower, upper = bounds(s)
+    near = slice(0, 200)
+    width = (upper - lower)[near, near]
+    typical = np.median(upper[near, near])
+    assert width.max() < 1e-3 * typical
+    assert (upper - lower)[200, 0] > 100 * width.max()
 
 
-def test_rows_need_not_be_kept(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("rung", RUNGS)
+def test_rows_need_not_be_kept(rung: str, rng: np.random.Generator) -> None:
     points = cloud(rng.normal(size=(50, 9)) + 7)
-    kept = make_screen(points, np.float32)
-    monkeypatch.setattr(module, "_KEEP", 0)
-    monkeypatch.setattr(module, "_BLOCK", 90)
-    anew = make_screen(points, np.float32)
+    kept = make_screen(points, rung)
+    anew = make_screen(points, rung, keep=False)
     assert kept.kept is not None
     assert anew.kept is None
-    rows = np.array([3, 40, 11])
-    assert anew.scores(rows) == pytest.approx(kept.scores(rows), rel=1e-5, abs=1e-6)
+    assert anew.kappa == kept.kappa
+    for index in (slice(3, 20), np.array([4, 1, 30])):
+        for a, b in zip(kept.operand(index), anew.operand(index), strict=True):
+            assert np.array_equal(a, b)
+    assert np.array_equal(kept.scores(np.arange(9)), anew.scores(np.arange(9)))
 
 
-@pytest.mark.parametrize(("precision", "largest"), [(np.float32, 700), (np.float64, 9e6)])
-def test_whole_numbers_have_exact_scores(
-    precision: type, largest: float, rng: np.random.Generator
-) -> None:
-    points = cloud(np.rint(rng.uniform(-largest, largest, size=(50, 8))))
-    whole = largest_whole(points)
-    assert whole <= largest
-    s = make_screen(points, precision, whole)
+def test_scores_leave_the_row_itself_out(rng: np.random.Generator) -> None:
+    points = cloud(rng.normal(size=(30, 4)))
+    s = make_screen(points, "float64")
+    chosen = np.array([4, 9])
+    found = s.scores(chosen)
+    assert np.isposinf(found[[0, 1], chosen]).all()
+    d = pair_distances(points, np.repeat(chosen, 30), np.tile(np.arange(30), 2)).reshape(2, 30)
+    square = np.ldexp(d, s.shift) ** 2
+    off = np.isfinite(found)
+    assert np.allclose((found + s.norms[chosen][:, None])[off], square[off], rtol=1e-10)
+
+
+def test_whole_numbers_carry_no_error(rng: np.random.Generator) -> None:
+    x = rng.integers(-9, 10, size=(40, 7))
+    points = cloud(x)
+    s = make_screen(points, "float32", largest_whole(points))
     assert s.exact
-    i, j = np.repeat(np.arange(50), 49), np.tile(np.arange(1, 50), 50)
-    j = (i + j) % 50
-    exact = s.distances(i, s.scores(np.arange(50))[i, j])
-    assert np.array_equal(exact, pair_distances(points, i, j))
-    assert not make_screen(points, precision, 10 * whole).exact
-    assert not make_screen(points, precision).exact
+    lower, upper = bounds(s)
+    assert np.array_equal(lower, ((x[:, None] - x[None]) ** 2).sum(-1))
+    assert np.array_equal(lower, upper)
 
 
-def test_too_many_columns_for_float32_are_said_to_be() -> None:
-    points = cloud(np.zeros((2, 400_000), dtype=np.float32))
-    assert make_screen(points, np.float32).thin
-    assert not make_screen(points, np.float64).thin
+def test_whole_numbers_whose_sums_could_round_are_bounded_instead() -> None:
+    points = cloud(np.array([[0.0, 3000.0], [1.0, 2.0]]))
+    assert not make_screen(points, "float32", largest_whole(points)).exact
+    assert make_screen(points, "float64", largest_whole(points)).exact
+
+
+def test_too_many_columns_for_a_precision() -> None:
+    points = cloud(np.ones((3, 400_000), dtype=np.float32))
+    assert make_screen(points, "float32", keep=False).thin
+    assert not make_screen(points, "float64", keep=False).thin
