@@ -66,13 +66,21 @@ class Plan:
 
 
 def plan_search(
-    n: int, d: int, k: int, *, memory: int, block: int | None, itemsize: int, copies: int
+    n: int,
+    d: int,
+    k: int,
+    *,
+    memory: int,
+    block: int | None,
+    itemsize: int,
+    copies: int,
+    workers: int,
 ) -> Plan:
     """Cut a search of n rows so that its working memory stays within ``memory`` bytes.
 
-    ``copies`` operands of ``itemsize`` bytes an entry belong to each row. Counted are the operands
-    (of all rows, or of two blocks), one block of products, the lists and the norms; not the points
-    and the (n, k) results.
+    ``copies`` operands of ``itemsize`` bytes an entry belong to each row; ``workers`` blocks run at
+    a time. Counted are the operands (of all rows, or of the blocks that run), the blocks of
+    products, the lists and the norms; not the points and the (n, k) results.
 
     Raises
     ------
@@ -81,9 +89,10 @@ def plan_search(
 
     Examples
     --------
-    >>> plan_search(20_000, 1024, 30, memory=10**9, block=None, itemsize=4, copies=1)
+    >>> form = {"itemsize": 4, "copies": 1, "workers": 2}
+    >>> plan_search(20_000, 1024, 30, memory=10**9, block=None, **form)
     Plan(block=1024, capacity=96, panel=20000, keep=True)
-    >>> plan_search(20_000, 1024, 30, memory=5 * 10**7, block=None, itemsize=4, copies=1)
+    >>> plan_search(20_000, 1024, 30, memory=5 * 10**7, block=None, **form)
     Plan(block=1024, capacity=96, panel=20000, keep=False)
     """
     # Room for what the bound cannot tell apart from the k nearest; a list of n is never full.
@@ -91,11 +100,12 @@ def plan_search(
     per_row = capacity * (itemsize + 4) + 2 * itemsize
     norms = n * (16 + itemsize)
     everything = n * d * itemsize * copies
-    size = block if block is not None else (2048 if n >= 65536 else 1024)
+    # Few enough for products to be fast, many enough to keep all workers busy.
+    size = block if block is not None else min(1024, max(128, n // (8 * workers)))
     size = max(1, min(size, n))
     while True:
-        fixed = norms + size * size * itemsize * (1 + (copies > 1))
-        blocks = 2 * size * d * (itemsize * copies + 16)
+        fixed = norms + workers * size * size * itemsize * (1 + (copies > 1))
+        blocks = workers * 2 * size * d * (itemsize * copies + 16)
         if fixed + n * per_row + everything <= memory:
             return Plan(size, capacity, n, True)
         room = memory - fixed - blocks

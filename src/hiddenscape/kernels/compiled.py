@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["distance", "fill_distances", "fill_squares", "jit"]
+__all__ = ["distance", "fill_distances", "fill_squares", "forks", "jit"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -122,38 +122,42 @@ def _run(x: np.ndarray, i: int, j: int, start: int, stop: int) -> float:
 
 
 @jit
-def _squares(x: np.ndarray, i: int, j: int) -> float:
+def forks() -> np.ndarray:
+    """Room for :func:`distance` to sum wide rows in; one for each thread."""
+    return np.empty((3, _DEPTH))
+
+
+@jit
+def _squares(x: np.ndarray, i: int, j: int, room: np.ndarray) -> float:
     """Sum of squared differences of rows i and j: runs added in a binary tree, left to right."""
     start, stop = 0, x.shape[1]
     if stop <= _RUN:
         return _run(x, i, j, start, stop)
     # Compiled code that calls itself cannot be kept on disk, hence the stack: for each open fork
     # its right part, and the sum of its left part once that is known (-1 until then).
-    right = np.empty((2, _DEPTH), dtype=np.int64)
-    left = np.empty(_DEPTH)
     depth = 0
     while True:
         while stop - start > _RUN:
             half = (stop - start) // 2
             half -= half % _LANES
-            right[0, depth] = start + half
-            right[1, depth] = stop
-            left[depth] = -1.0
+            room[0, depth] = start + half
+            room[1, depth] = stop
+            room[2, depth] = -1.0
             depth += 1
             stop = start + half
         total = _run(x, i, j, start, stop)
-        while depth > 0 and left[depth - 1] >= 0.0:
+        while depth > 0 and room[2, depth - 1] >= 0.0:
             depth -= 1
-            total = left[depth] + total
+            total = room[2, depth] + total
         if depth == 0:
             return total
-        left[depth - 1] = total
-        start = right[0, depth - 1]
-        stop = right[1, depth - 1]
+        room[2, depth - 1] = total
+        start = int(room[0, depth - 1])
+        stop = int(room[1, depth - 1])
 
 
 @jit
-def _tiny(x: np.ndarray, i: int, j: int) -> float:
+def _tiny(x: np.ndarray, i: int, j: int, room: np.ndarray) -> float:
     """The distance where squares would underflow: scaled by the largest difference."""
     d = x.shape[1]
     scaled = np.zeros((2, d))
@@ -166,18 +170,20 @@ def _tiny(x: np.ndarray, i: int, j: int) -> float:
     exponent = math.frexp(largest)[1]
     for c in range(d):
         scaled[0, c] = math.ldexp(scaled[0, c], -exponent)
-    return math.ldexp(math.sqrt(_squares(scaled, 0, 1)), exponent)
+    return math.ldexp(math.sqrt(_squares(scaled, 0, 1, room)), exponent)
 
 
 @jit
-def distance(x: np.ndarray, original: np.ndarray, exponent: int, i: int, j: int) -> float:
+def distance(
+    x: np.ndarray, original: np.ndarray, exponent: int, i: int, j: int, room: np.ndarray
+) -> float:
     """Euclidean distance of rows i and j; the arrays and the exponent are those of a ``Cloud``.
 
-    Infinite where it exceeds float64: the caller raises.
+    ``room`` comes from :func:`forks`. Infinite where it exceeds float64: the caller raises.
     """
-    total = _squares(x, i, j)
+    total = _squares(x, i, j, room)
     if total < _TINY:
-        return _tiny(original, i, j)
+        return _tiny(original, i, j, room)
     length = math.sqrt(total)
     return length if exponent == 0 else math.ldexp(length, exponent)
 
@@ -192,12 +198,14 @@ def fill_distances(
     out: np.ndarray,
 ) -> None:
     """Distances of the pairs (i[p], j[p]) into ``out``."""
+    room = forks()
     for p in range(len(i)):
-        out[p] = distance(x, original, exponent, i[p], j[p])
+        out[p] = distance(x, original, exponent, i[p], j[p], room)
 
 
 @jit
 def fill_squares(x: np.ndarray, i: np.ndarray, j: np.ndarray, out: np.ndarray) -> None:
     """Sums of squared differences of the pairs (i[p], j[p]) into ``out``."""
+    room = forks()
     for p in range(len(i)):
-        out[p] = _squares(x, i[p], j[p])
+        out[p] = _squares(x, i[p], j[p], room)

@@ -6,6 +6,7 @@ pairs; whatever lies between them is recomputed from differences, and equality i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -13,14 +14,16 @@ import numpy as np
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks, check_range
 from hiddenscape.kernels.budget import DEFAULT_MEMORY
-from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares, jit
+from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares, forks, jit
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 from hiddenscape.kernels.spots import Spoiled, check_block, faulty
-from hiddenscape.kernels.threads import cores, in_threads
+from hiddenscape.kernels.threads import apart, cores, in_threads, one_blas_thread
 
 __all__ = ["mid_ranks"]
+
+_Tile = tuple[tuple[int, int], tuple[int, int]]
 
 _CHUNK = 256
 _SMALLEST = 16
@@ -126,13 +129,15 @@ def _block(points: Cloud, screen: Screen, wanted: int | None, memory: int) -> in
     if wanted is not None:
         return min(wanted, points.n)
     item = screen.dtype.itemsize
-    size = 1024
+    size = min(1024, max(128, points.n // (8 * cores())))
     held = points.n * points.d * item if screen.kept is not None else 0
-    while size > _SMALLEST and 2 * size * size * item + 2 * size * points.d * (item + 16) > max(
-        memory - held, 0
-    ):
+
+    def needed(size: int) -> int:
+        return cores() * (2 * size * size * item + 2 * size * points.d * (item + 16))
+
+    while size > _SMALLEST and needed(size) > memory - held:
         size //= 2
-    if size == _SMALLEST and 2 * size * points.d * (item + 16) > memory:
+    if needed(size) > memory:
         raise InputError(f"memory={memory} bytes are too few for rows of {points.d} columns")
     return min(size, points.n)
 
@@ -154,6 +159,9 @@ class _Counts:
         self.nearer = np.zeros(targets.shape, dtype=np.int64)
         self.tied = np.zeros(targets.shape, dtype=np.int64)
         self.recomputed = 0
+        self._adding = threading.Lock()
+        self._products: dict[int, np.ndarray] = {}
+        self._turned: dict[int, np.ndarray] = {}
         self.exact = self._exact_distances()
         kind = screen.dtype.type
         if screen.exact:
@@ -169,37 +177,77 @@ class _Counts:
     def symmetric(self, size: int, progress: Callable[[int, int], object] | None) -> None:
         """All rows are queries, in order: each product is made once."""
         n = self.points.n
-        products = np.empty(size * size, dtype=self.screen.dtype)
-        turned = np.empty(size * size, dtype=self.screen.dtype)
-        done, total = 0, n * (n + 1) // 2
-        for a, b in blocks(n, size):
-            left = self.screen.operand(slice(a, b))
-            for low in range(a, n, size):
-                high = min(low + size, n)
-                right = left if low == a else self.screen.operand(slice(low, high))
-                g = products[: (b - a) * (high - low)].reshape(b - a, high - low)
-                self.screen.product(left, right, g)
-                self._count(g, np.arange(a, b), low)
-                if low > a:
-                    t = turned[: g.size].reshape(high - low, b - a)
-                    _turn(g, t)
-                    self._count(t, np.arange(low, high), a)
-            done += (b - a) * (n - a) - (b - a) * (b - a - 1) // 2
-            if progress is not None:
-                progress(n if b == n else min(n - 1, n * done // total), n)
+        parts = list(blocks(n, size))
+        tiles = [
+            (parts[i], parts[(i + shift) % len(parts)])
+            for shift in range(len(parts) // 2 + 1)
+            for i in range(len(parts) if 2 * shift != len(parts) else len(parts) // 2)
+        ]
+
+        def work(tile: _Tile, worker: int) -> None:
+            (a, b), (low, high) = tile
+            g = self._multiply(slice(a, b), np.arange(a, b), (low, high), worker)
+            self._count(g, np.arange(a, b), low)
+            if (a, b) != (low, high):
+                t = self._scratch(self._turned, worker, (high - low, b - a))
+                _turn(g, t)
+                self._count(t, np.arange(low, high), a)
+
+        self._run(
+            work, tiles, lambda tile: frozenset((tile[0][0], tile[1][0])), len(tiles), n, progress
+        )
 
     def plain(self, size: int, progress: Callable[[int, int], object] | None) -> None:
         """Some rows are queries."""
-        n = self.points.n
-        products = np.empty(size * size, dtype=self.screen.dtype)
-        for a, b in blocks(len(self.queries), size):
-            left = self.screen.operand(self.queries[a:b])
-            for low, high in blocks(n, size):
-                g = products[: (b - a) * (high - low)].reshape(b - a, high - low)
-                self.screen.product(left, self.screen.operand(slice(low, high)), g)
-                self._count(g, np.arange(a, b), low)
+        n, q = self.points.n, len(self.queries)
+        rows = list(blocks(q, min(size, max(16, -(-q // cores())))))
+        tiles = [(mine, columns) for columns in blocks(n, size) for mine in rows]
+
+        def work(tile: _Tile, worker: int) -> None:
+            slots = np.arange(*tile[0])
+            mine = self.queries[slots]
+            self._count(self._multiply(mine, mine, tile[1], worker), slots, tile[1][0])
+
+        self._run(work, tiles, lambda tile: frozenset((tile[0][0],)), len(tiles), q, progress)
+
+    def _run(
+        self,
+        work: Callable[[_Tile, int], None],
+        tiles: list[_Tile],
+        places: Callable[[_Tile], frozenset[int]],
+        total: int,
+        rows: int,
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        finished = 0
+
+        def done(_: _Tile) -> None:
+            nonlocal finished
+            finished += 1
             if progress is not None:
-                progress(b, len(self.queries))
+                progress(rows * finished // total, rows)
+
+        with one_blas_thread(), self.screen.ready():
+            apart(work, tiles, places, done)
+
+    def _multiply(
+        self, which: slice | np.ndarray, rows: np.ndarray, columns: tuple[int, int], worker: int
+    ) -> np.ndarray:
+        """Products of some rows with some columns, tested against their bounds."""
+        g = self._scratch(self._products, worker, (len(rows), columns[1] - columns[0]))
+        left = self.screen.operand(which)
+        same = isinstance(which, slice) and (which.start, which.stop) == columns
+        self.screen.product(left, left if same else self.screen.operand(slice(*columns)), g)
+        check_block(self.screen, g, rows, columns[0], self.near, self.width)
+        return g
+
+    def _scratch(
+        self, held: dict[int, np.ndarray], worker: int, shape: tuple[int, int]
+    ) -> np.ndarray:
+        size = shape[0] * shape[1]
+        if worker not in held or held[worker].size < size:
+            held[worker] = np.empty(size, dtype=self.screen.dtype)
+        return held[worker][:size].reshape(shape)
 
     def _exact_distances(self) -> np.ndarray:
         """Of every target, recomputed; squared (and whole) where the screen is exact."""
@@ -221,25 +269,20 @@ class _Counts:
 
     def _count(self, g: np.ndarray, slots: np.ndarray, first_column: int) -> None:
         screen = self.screen
-        check_block(screen, g, self.queries[slots], first_column, self.near, self.width)
+        if screen.exact:
+            _count_exact(
+                g, self.queries, slots, first_column, self.near, self.targets, self.high,
+                self.nearer, self.tied,
+            )  # fmt: skip
+            return
         edges = np.arange(0, g.shape[1], _CHUNK)
         widest = np.maximum.reduceat(self.width[first_column : first_column + g.shape[1]], edges)
-
-        def work(part: tuple[int, int]) -> int:
-            if screen.exact:
-                _count_exact(
-                    g, self.queries, slots, first_column, self.near, self.targets, self.high,
-                    self.nearer, self.tied, *part,
-                )  # fmt: skip
-                return 0
-            return _count_block(
-                *self.points.compiled(), g, self.queries, slots, first_column, self.near, widest,
-                self.same, self.targets, self.exact, self.low, self.high, self.nearer, self.tied,
-                *part,
-            )  # fmt: skip
-
-        parts = list(blocks(len(slots), max(64, -(-len(slots) // cores()))))
-        self.recomputed += sum(in_threads(work, parts))
+        found = _count_block(
+            *self.points.compiled(), g, self.queries, slots, first_column, self.near, widest,
+            self.same, self.targets, self.exact, self.low, self.high, self.nearer, self.tied,
+        )  # fmt: skip
+        with self._adding:
+            self.recomputed += found
 
 
 @jit
@@ -258,9 +301,11 @@ def _bounds(
 ) -> None:
     """Lower bounds of row i against columns c to end of a block; infinite against itself."""
     own = near[i]
-    for t in range(c, end):
-        p = g[r, t]
-        out[t - c] = (own + near[first + t]) - (p + p)
+    # Views, so that indices are plainly not negative: only then does the loop become vectors.
+    line, across = g[r, c:end], near[first + c : first + end]
+    for t in range(end - c):
+        p = line[t]
+        out[t] = (own + across[t]) - (p + p)
     if first + c <= i < first + end:
         out[i - first - c] = np.inf
 
@@ -276,13 +321,11 @@ def _count_exact(
     squares: np.ndarray,
     nearer: np.ndarray,
     tied: np.ndarray,
-    start: int,
-    stop: int,
 ) -> None:
     """Count where scores carry no error."""
     columns = g.shape[1]
     scores = np.empty(_CHUNK, dtype=g.dtype)
-    for r in range(start, stop):
+    for r in range(len(slots)):
         s = slots[r]
         i = queries[s]
         for c in range(0, columns, _CHUNK):
@@ -318,10 +361,8 @@ def _count_block(
     high: np.ndarray,
     nearer: np.ndarray,
     tied: np.ndarray,
-    start: int,
-    stop: int,
 ) -> int:
-    """Count a block of products for the queries ``slots[start:stop]``; how many were recomputed.
+    """Count a block of products for the queries ``slots``; how many pairs were recomputed.
 
     A lower bound below ``low`` less the widest bound of the columns at hand is surely nearer than
     the target, one above ``high`` surely farther.
@@ -331,7 +372,8 @@ def _count_block(
     scores = np.empty(_CHUNK, dtype=g.dtype)
     sure = np.empty(m, dtype=g.dtype)
     recomputed = 0
-    for r in range(start, stop):
+    room = forks()
+    for r in range(len(slots)):
         s = slots[r]
         i = queries[s]
         for c in range(0, columns, _CHUNK):
@@ -362,7 +404,7 @@ def _count_block(
                         tied[s, t] += 1
                         continue
                     if length < 0:
-                        length = distance(values, original, exponent, i, j)
+                        length = distance(values, original, exponent, i, j, room)
                         recomputed += 1
                     if length < exact[s, t]:
                         nearer[s, t] += 1

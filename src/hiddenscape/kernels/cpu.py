@@ -19,7 +19,7 @@ from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 from hiddenscape.kernels.select import decide_full
 from hiddenscape.kernels.spots import Spoiled, faulty
 from hiddenscape.kernels.stream import Pass, steps_of
-from hiddenscape.kernels.threads import in_threads
+from hiddenscape.kernels.threads import cores, in_threads
 
 __all__ = ["PRECISIONS", "Progress", "mid_ranks", "nearest"]
 
@@ -147,7 +147,7 @@ class _Search:
         itemsize = 8 if name == "float64" else 4
         plan = plan_search(
             self.points.n, self.points.d, self.k, memory=self.memory, block=self.block,
-            itemsize=itemsize, copies=1 + (name == "bfloat16x3"),
+            itemsize=itemsize, copies=1 + (name == "bfloat16x3"), workers=cores(),
         )  # fmt: skip
         return plan, make_screen(self.points, name, self.whole, keep=plan.keep, unit=unit)
 
@@ -167,7 +167,7 @@ class _Search:
         """All rows against themselves; the rows that stay crowded."""
         n = self.points.n
         steps = steps_of(n, plan)
-        total, done = sum(s.work(n) for s in steps), 0
+        total, done = sum(s.pairs for s in steps), 0
         crowded: list[np.ndarray] = []
         saved = Checkpoint(self.path, self.points, (self.k, screen.rung, screen.exact, plan))
         first = saved.open(self.indices, self.distances, crowded)
@@ -181,7 +181,7 @@ class _Search:
 
         for number, step in enumerate(steps):
             if number < first:
-                done += step.work(n)
+                done += step.pairs
                 continue
             if current is None:
                 current = Pass(screen, self.k, plan, np.arange(*step.panel))

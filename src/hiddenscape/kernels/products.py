@@ -27,17 +27,26 @@ bound: no machine changes a result, only its time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-__all__ = ["RUNGS", "multiply", "operands", "product_error", "round_bfloat16"]
+__all__ = [
+    "RUNGS",
+    "multiply",
+    "operands",
+    "product_error",
+    "round_bfloat16",
+    "unit_ready",
+]
 
 RUNGS = ("bfloat16", "bfloat16x3", "float32", "float64")
 """From the fastest to the surest."""
 
 _SWITCH = threading.Lock()
+_before: list[tuple[Any, int]] = []
 
 
 def round_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -94,24 +103,40 @@ def _plainly(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
 
 
 def _on_unit(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    """A product of values that bfloat16 can hold, by torch with its bfloat16 kernels allowed.
+    """A product of values that bfloat16 can hold, by torch; fast inside :func:`unit_ready`."""
+    import torch
 
-    The switch belongs to the process, so it is held under a lock and put back at once.
+    a, b, c = (torch.from_numpy(_writable(x)) for x in (left, right, out))
+    torch.mm(a, b, out=c)
+
+
+@contextmanager
+def unit_ready() -> Iterator[None]:
+    """Let torch use its bfloat16 kernels for products of float32, with one thread per caller.
+
+    Both settings belong to the process: the first to enter makes them, the last to leave takes them
+    back. torch before 2.9 offers no such kernels: slower, same bound.
     """
     import torch
 
     matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
-    if matmul is None:  # torch before 2.9 offers no way: slower, same bound
-        _plainly(left, right, out)
-        return
     with _SWITCH:
-        before = matmul.fp32_precision
-        matmul.fp32_precision = "bf16"
-        try:
-            a, b, c = (torch.from_numpy(_writable(x)) for x in (left, right, out))
-            torch.mm(a, b, out=c)
-        finally:
-            matmul.fp32_precision = before
+        if not _before:
+            _before.append((getattr(matmul, "fp32_precision", None), torch.get_num_threads()))
+            torch.set_num_threads(1)
+            if matmul is not None:
+                matmul.fp32_precision = "bf16"
+        else:
+            _before.append(_before[0])
+    try:
+        yield
+    finally:
+        with _SWITCH:
+            precision, threads = _before.pop()
+            if not _before:
+                torch.set_num_threads(threads)
+                if matmul is not None:
+                    matmul.fp32_precision = precision
 
 
 def _writable(x: np.ndarray) -> np.ndarray:

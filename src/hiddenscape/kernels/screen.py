@@ -23,12 +23,15 @@ bit. That matters because such data tie by the thousand and ties cannot be told 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from hiddenscape.kernels.arrays import Cloud, blocks
-from hiddenscape.kernels.products import multiply, operands, product_error
+from hiddenscape.kernels.centring import farthest, shift
+from hiddenscape.kernels.products import multiply, operands, product_error, unit_ready
+from hiddenscape.kernels.threads import cores, in_threads
 
 __all__ = ["Screen", "largest_whole", "make_screen"]
 
@@ -105,6 +108,10 @@ class Screen:
         c = _shifted(self.cloud.values[index], self.centre, self.exponent, self.dtype)
         return operands(self.rung, c)
 
+    def ready(self) -> AbstractContextManager[None]:
+        """What products run in, so that they are fast."""
+        return unit_ready() if self.unit else nullcontext()
+
     def product(
         self, rows: tuple[np.ndarray, ...], columns: tuple[np.ndarray, ...], out: np.ndarray
     ) -> None:
@@ -180,26 +187,30 @@ def make_screen(
     # other row's bound.
     sample = points.values[:: max(1, n // _SAMPLE)].astype(np.float64)
     centre = np.asarray(np.median(sample, axis=0))
-    largest = 0.0
-    for a, b in blocks(n, size):
-        largest = max(largest, float(np.abs(points.values[a:b] - centre).max()))
+    values = points.compiled()[0]
+    parts = list(blocks(n, max(1, min(size, -(-n // (4 * cores()))))))
+    largest = max(in_threads(lambda at: float(farthest(values, centre, *at)), parts))
     exponent = -int(np.frexp(largest)[1]) if largest > 0 else 0
     kept: tuple[np.ndarray, ...] | None = None
     if keep:
         kept = tuple(np.empty((n, d), dtype) for _ in range(1 + (rung == "bfloat16x3")))
     norms = np.empty(n)
-    lost, lost_twice = 0.0, 0.0
-    for a, b in blocks(n, size):
-        c = _shifted(points.values[a:b], centre, exponent, dtype)
-        norms[a:b] = np.einsum("ij,ij->i", c, c, dtype=np.float64)
-        parts = operands(rung, c)
+
+    def prepare(at: tuple[int, int]) -> tuple[float, float]:
+        rows = slice(*at)
+        c = _shifted(values[rows], centre, exponent, dtype)
+        norms[rows] = np.einsum("ij,ij->i", c, c, dtype=np.float64)
+        made = operands(rung, c)
+        lost = [0.0, 0.0]
         if rung[:8] == "bfloat16":
-            lost = max(lost, _largest_share(c - parts[0], norms[a:b]))
+            lost[0] = _largest_share(c - made[0], norms[rows])
         if rung == "bfloat16x3":
-            lost_twice = max(lost_twice, _largest_share(c - parts[0] - parts[1], norms[a:b]))
-        if kept is not None:
-            for whole_array, part in zip(kept, parts, strict=True):
-                whole_array[a:b] = part
+            lost[1] = _largest_share(c - made[0] - made[1], norms[rows])
+        for whole_array, part in zip(kept or (), made, strict=False):
+            whole_array[rows] = part
+        return lost[0], lost[1]
+
+    lost, lost_twice = np.max(list(in_threads(prepare, parts)), axis=0).tolist()
     u, u64 = float(np.finfo(dtype).eps) / 2, 2.0**-53
     return Screen(
         cloud=points,
@@ -242,5 +253,8 @@ def _largest_share(lost: np.ndarray, norms: np.ndarray) -> float:
 def _shifted(
     x: np.ndarray, centre: np.ndarray, exponent: int, dtype: np.dtype[np.floating]
 ) -> np.ndarray:
-    c = x - centre
-    return np.asarray(np.ldexp(c, exponent, out=c).astype(dtype, copy=False))
+    out = np.empty(x.shape, dtype=dtype)
+    # Two steps: 2**exponent itself may lie outside the numbers.
+    half = exponent // 2
+    shift(np.ascontiguousarray(x), centre, 2.0**half, 2.0 ** (exponent - half), out)
+    return out

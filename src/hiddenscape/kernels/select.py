@@ -13,12 +13,12 @@ import math
 import numpy as np
 
 from hiddenscape.kernels.arrays import DISTANCE_ERROR
-from hiddenscape.kernels.compiled import distance, jit
+from hiddenscape.kernels.compiled import distance, forks, jit
 from hiddenscape.kernels.spots import outside_bounds
 
 __all__ = ["decide_full", "decide_short", "push_columns", "push_rows"]
 
-_CHUNK = 64
+_CHUNK = 32
 _MARGIN = 1 + 4 * DISTANCE_ERROR
 _SLACK = 1e-12
 
@@ -133,10 +133,8 @@ def push_rows(
     index: np.ndarray,
     count: np.ndarray,
     limit: np.ndarray,
-    start: int,
-    stop: int,
 ) -> None:
-    """Offer all columns of a block of products to the lists of its rows ``start`` to ``stop``.
+    """Offer all columns of a block of products to the lists of its rows.
 
     ``g[r, c]`` is the product of row ``rows[r]``, whose list is ``slots[r]``, with row
     ``first_column + c``. ``limit`` has the type of the products; -inf marks a crowded list.
@@ -144,7 +142,10 @@ def push_rows(
     columns = g.shape[1]
     capacity = lower.shape[1]
     scratch = np.empty(capacity)
-    for r in range(start, stop):
+    # Views, so that indices are plainly not negative: only then do the comparisons become vectors.
+    across = near[first_column : first_column + columns]
+    for r in range(len(rows)):
+        line = g[r]
         s = slots[r]
         top = limit[s]
         if top == -np.inf:
@@ -156,13 +157,13 @@ def push_rows(
             end = min(c + _CHUNK, columns)
             few = False
             for t in range(c, end):
-                p = g[r, t]
-                few |= (own + near[first_column + t]) - (p + p) <= top
+                p = line[t]
+                few |= (own + across[t]) - (p + p) <= top
             if not few:
                 continue
             for t in range(c, end):
-                p = g[r, t]
-                value = (own + near[first_column + t]) - (p + p)
+                p = line[t]
+                value = (own + across[t]) - (p + p)
                 j = first_column + t
                 if value <= top and j != i:
                     lower[s, m] = value
@@ -196,33 +197,34 @@ def push_columns(
     index: np.ndarray,
     count: np.ndarray,
     limit: np.ndarray,
-    start: int,
-    stop: int,
 ) -> None:
-    """Offer all rows of a block of products to the lists of its columns ``start`` to ``stop``.
+    """Offer all rows of a block of products to the lists of its columns.
 
     ``g[r, c]`` is the product of rows ``first_row + r`` and ``first_column + c``, which differ; the
     list of the latter is ``first_slot + c``.
     """
     capacity = lower.shape[1]
     scratch = np.empty(capacity)
-    # Column by column of chunks, so that the lists of one chunk stay in cache.
-    for c in range(start, stop, _CHUNK):
-        end = min(c + _CHUNK, stop)
-        for r in range(g.shape[0]):
-            i = first_row + r
-            own = near[i]
+    columns = g.shape[1]
+    across = near[first_column : first_column + columns]
+    tops = limit[first_slot : first_slot + columns]
+    for r in range(g.shape[0]):
+        line = g[r]
+        i = first_row + r
+        own = near[i]
+        for c in range(0, columns, _CHUNK):
+            end = min(c + _CHUNK, columns)
             few = False
             for t in range(c, end):
-                p = g[r, t]
-                few |= (own + near[first_column + t]) - (p + p) <= limit[first_slot + t]
+                p = line[t]
+                few |= (own + across[t]) - (p + p) <= tops[t]
             if not few:
                 continue
             for t in range(c, end):
-                p = g[r, t]
-                value = (own + near[first_column + t]) - (p + p)
-                s = first_slot + t
-                if value <= limit[s]:
+                p = line[t]
+                value = (own + across[t]) - (p + p)
+                if value <= tops[t]:
+                    s = first_slot + t
                     m = count[s]
                     lower[s, m] = value
                     index[s, m] = i
@@ -300,19 +302,19 @@ def decide_short(
     index: np.ndarray,
     count: np.ndarray,
     limit: np.ndarray,
-    start: int,
-    stop: int,
+    slots: np.ndarray,
     indices: np.ndarray,
     distances: np.ndarray,
 ) -> int:
-    """The k nearest of rows ``start`` to ``stop`` from their lists, into ``indices[rows[s]]``.
+    """The k nearest of the rows of some lists, into ``indices[rows[s]]``, in the order given.
 
     Distances are recomputed (``2**shift`` takes them to the units of the bounds). Returns how many
     lay outside their claimed bounds: any such pair means that the products are wrong.
     """
     scratch = np.empty(lower.shape[1])
     outside = 0
-    for s in range(start, stop):
+    room = forks()
+    for s in slots:
         if limit[s] == -np.inf:
             continue
         i = rows[s]
@@ -323,7 +325,7 @@ def decide_short(
         for t in range(m):
             j = index[s, t]
             claimed = np.float64(lower[s, t])
-            length = distance(values, original, exponent, i, j)
+            length = distance(values, original, exponent, i, j, room)
             outside += outside_bounds(
                 claimed, width[i] + width[j], math.ldexp(length, shift), quantum
             )
@@ -363,6 +365,7 @@ def decide_full(
     index = np.empty(n, dtype=np.int32)
     scratch = np.empty(n)
     outside = 0
+    room = forks()
     for r in range(start, stop):
         i = rows[r]
         m = 0
@@ -380,7 +383,7 @@ def decide_full(
         for t in range(m):
             j = index[t]
             claimed = np.float64(lower[t])
-            length = distance(values, original, exponent, i, j)
+            length = distance(values, original, exponent, i, j, room)
             outside += outside_bounds(
                 claimed, width[i] + width[j], math.ldexp(length, shift), quantum
             )

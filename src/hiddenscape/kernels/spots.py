@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from hiddenscape.errors import MachineError
-from hiddenscape.kernels.compiled import distance, jit
+from hiddenscape.kernels.compiled import distance, forks, jit
 from hiddenscape.kernels.screen import Screen
 
 __all__ = ["Spoiled", "check_block", "faulty", "outside_bounds"]
@@ -86,10 +86,11 @@ def _spots_outside(
 ) -> int:
     """How many of some pairs (r, c) of a block of products lie outside their claimed bounds."""
     outside = 0
+    room = forks()
     for t in range(len(r)):
         i, j = rows[r[t]], first_column + c[t]
         p = g[r[t], c[t]]
         claimed = np.float64((near[i] + near[j]) - (p + p))
-        length = math.ldexp(distance(values, original, exponent, i, j), shift)
+        length = math.ldexp(distance(values, original, exponent, i, j, room), shift)
         outside += i != j and outside_bounds(claimed, width[i] + width[j], length, quantum)
     return outside

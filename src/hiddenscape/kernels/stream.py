@@ -1,14 +1,15 @@
 """One pass over all pairs in one arithmetic: products block by block, short lists row by row.
 
 Points against themselves: the block of rows a and columns b also serves rows b, so that each
-product is made once. Lists that do not fit into memory together are made panel by panel; products
-of two panels are then made twice.
+product is made once. Blocks run in threads, one single-threaded product each. Lists that do not fit
+into memory together are made panel by panel; products of two panels are then made twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,42 +18,68 @@ from hiddenscape.kernels.budget import Plan
 from hiddenscape.kernels.screen import Screen
 from hiddenscape.kernels.select import decide_short, push_columns, push_rows
 from hiddenscape.kernels.spots import Spoiled, check_block
-from hiddenscape.kernels.threads import cores, in_threads
+from hiddenscape.kernels.threads import apart, cores, in_threads, one_blas_thread
 
-__all__ = ["Pass", "steps_of"]
+__all__ = ["Pass", "Step", "Tile", "steps_of"]
 
 _ROWS_PER_THREAD = 128
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """Rows start to stop of a panel, and the columns they meet."""
+class Tile:
+    """One block of products: rows, columns, and whether the columns are served too."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    both: bool
+
+    @property
+    def pairs(self) -> int:
+        """Products in the block."""
+        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
+
+    @property
+    def places(self) -> frozenset[int]:
+        """The lists that are written: two blocks that share one must not run together."""
+        return frozenset((self.rows[0], self.columns[0]) if self.both else (self.rows[0],))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Blocks that may run in any order; after them the state of a panel can be kept."""
 
     panel: tuple[int, int]
-    start: int
-    stop: int
+    tiles: tuple[Tile, ...]
     last: bool
 
-    def columns(self, n: int, block: int) -> Iterator[tuple[int, int]]:
-        """Columns in ascending order: outside the panel, and inside from the own rows on."""
-        low, high = self.panel
-        yield from blocks(low, block)
-        yield from ((a, min(a + block, high)) for a in range(self.start, high, block))
-        yield from ((a, min(a + block, n)) for a in range(high, n, block))
-
-    def work(self, n: int) -> int:
-        """Pairs of the step."""
-        return (self.stop - self.start) * (n - (self.start - self.panel[0]))
+    @property
+    def pairs(self) -> int:
+        """Products of the step."""
+        return sum(tile.pairs for tile in self.tiles)
 
 
-def steps_of(n: int, plan: Plan) -> list[_Step]:
-    """The units of a pass over all rows, in order; each leaves the lists in a resumable state."""
+def steps_of(n: int, plan: Plan) -> list[Step]:
+    """All pairs of n rows, each once within a panel, as steps of blocks that hardly collide.
+
+    Step s pairs every block with the one s places on, round and round, so that no block is in more
+    than two pairs of a step.
+    """
     out = []
     for low in range(0, n, plan.panel):
-        high = min(low + plan.panel, n)
-        for start in range(low, high, plan.block):
-            stop = min(start + plan.block, high)
-            out.append(_Step((low, high), start, stop, stop == high))
+        panel = (low, min(low + plan.panel, n))
+        mine = [(low + a, low + b) for a, b in blocks(panel[1] - low, plan.block)]
+        others = [*blocks(low, plan.block)]
+        others += [(panel[1] + a, panel[1] + b) for a, b in blocks(n - panel[1], plan.block)]
+        size = len(mine)
+        groups = []
+        for shift in range(size // 2 + 1):
+            whole = size if 2 * shift != size else size // 2
+            pairs = [(mine[i], mine[(i + shift) % size]) for i in range(whole)]
+            groups.append(tuple(Tile(min(p), max(p), p[0] != p[1]) for p in pairs))
+        for shift in range(len(others)):
+            at = [others[(i + shift) % len(others)] for i in range(size)]
+            groups.append(tuple(Tile(a, b, False) for a, b in zip(mine, at, strict=True)))
+        out += [Step(panel, g, g is groups[-1]) for g in groups]
     return out
 
 
@@ -72,33 +99,40 @@ class Pass:
         self.index = np.empty((len(rows), capacity), dtype=np.int32)
         self.count = np.zeros(len(rows), dtype=np.int64)
         self.limit = np.full(len(rows), np.inf, dtype=screen.dtype)
-        self._products = np.empty(plan.block * plan.block, dtype=screen.dtype)
+        self._products: dict[int, np.ndarray] = {}
 
-    def step(self, step: _Step, progress: Callable[[int], object] | None = None) -> None:
-        """Offer to the rows of a panel all pairs of one step, each once."""
-        low, high = step.panel
-        n = self.screen.cloud.n
-        mine = np.arange(step.start, step.stop)
-        left = self.screen.operand(slice(step.start, step.stop))
-        for a, b in step.columns(n, self.plan.block):
-            diagonal = a == step.start
-            right = left if diagonal else self.screen.operand(slice(a, b))
-            g = self._multiply(left, right, mine, a, b)
-            self._push_rows(g, mine, mine - low, a)
-            if not diagonal and low <= a < high:
-                self._push_columns(g, step.start, a, a - low)
-            if progress is not None:
-                progress((step.stop - step.start) * (b - a))
+    def step(self, step: Step, progress: Callable[[int], object] | None = None) -> None:
+        """Offer the pairs of one step to the rows of its panel, which are the rows at hand."""
+        low = step.panel[0]
+
+        def work(tile: Tile, worker: int) -> None:
+            rows = np.arange(*tile.rows)
+            g = self._multiply(slice(*tile.rows), rows, tile.columns, worker)
+            self._offer(g, rows, rows - low, tile.columns[0])
+            if tile.both:
+                push_columns(
+                    g, tile.rows[0], tile.columns[0], tile.columns[0] - low, self.near, self.width,
+                    self.k, self.screen.quantum, self.screen.exact, self.lower, self.index,
+                    self.count, self.limit,
+                )  # fmt: skip
+
+        self._run(work, step.tiles, lambda tile: tile.places,
+                  None if progress is None else lambda tile: progress(tile.pairs))  # fmt: skip
 
     def offer_all(self) -> None:
         """Offer all columns to rows that belong to no panel."""
-        n = self.screen.cloud.n
-        for start, stop in blocks(len(self.rows), self.plan.block):
-            mine, slots = self.rows[start:stop], np.arange(start, stop)
-            left = self.screen.operand(mine)
-            for a, b in blocks(n, self.plan.block):
-                g = self._multiply(left, self.screen.operand(slice(a, b)), mine, a, b)
-                self._push_rows(g, mine, slots, a)
+        n, m = self.screen.cloud.n, len(self.rows)
+        size = min(self.plan.block, max(16, -(-m // cores())))
+        parts = list(blocks(m, size))
+        pairs = [(rows, columns) for columns in blocks(n, self.plan.block) for rows in parts]
+
+        def work(pair: tuple[tuple[int, int], tuple[int, int]], worker: int) -> None:
+            slots = np.arange(*pair[0])
+            mine = self.rows[slots]
+            g = self._multiply(mine, mine, pair[1], worker)
+            self._offer(g, mine, slots, pair[1][0])
+
+        self._run(work, pairs, lambda pair: frozenset((pair[0][0],)), None)
 
     def decide(self, indices: np.ndarray, distances: np.ndarray) -> np.ndarray:
         """Write the lists of all rows but the crowded ones, which are returned.
@@ -110,56 +144,49 @@ class Pass:
         """
         screen = self.screen
 
-        def work(part: tuple[int, int]) -> int:
+        def work(slots: np.ndarray) -> int:
             return decide_short(
                 *screen.cloud.compiled(), screen.shift, self.rows, self.width, self.k,
                 screen.quantum, screen.exact, self.lower, self.index, self.count, self.limit,
-                *part, indices, distances,
+                slots, indices, distances,
             )  # fmt: skip
 
-        if sum(in_threads(work, list(blocks(len(self.rows), 4 * _ROWS_PER_THREAD)))):
+        parts = [np.arange(a, b) for a, b in blocks(len(self.rows), 4 * _ROWS_PER_THREAD)]
+        if sum(in_threads(work, parts)):
             raise Spoiled(screen.rung)
         return np.asarray(self.rows[np.isneginf(self.limit)])
 
+    def _run(
+        self,
+        work: Callable[[Any, int], None],
+        items: Sequence[Any],
+        places: Callable[[Any], frozenset[int]],
+        done: Callable[[Any], object] | None,
+    ) -> None:
+        with one_blas_thread(), self.screen.ready():
+            apart(work, items, places, done)
+
     def _multiply(
         self,
-        left: tuple[np.ndarray, ...],
-        right: tuple[np.ndarray, ...],
+        which: slice | np.ndarray,
         rows: np.ndarray,
-        a: int,
-        b: int,
+        columns: tuple[int, int],
+        worker: int,
     ) -> np.ndarray:
-        screen = self.screen
-        g = self._products[: len(rows) * (b - a)].reshape(len(rows), b - a)
-        screen.product(left, right, g)
-        check_block(screen, g, rows, a, self.near, self.width)
+        """Products of some rows with some columns, tested against their bounds."""
+        a, b = columns
+        size = self.plan.block**2
+        if worker not in self._products:
+            self._products[worker] = np.empty(size, dtype=self.screen.dtype)
+        g = self._products[worker][: len(rows) * (b - a)].reshape(len(rows), b - a)
+        left = self.screen.operand(which)
+        same = isinstance(which, slice) and (which.start, which.stop) == columns
+        self.screen.product(left, left if same else self.screen.operand(slice(a, b)), g)
+        check_block(self.screen, g, rows, a, self.near, self.width)
         return g
 
-    def _push_rows(self, g: np.ndarray, rows: np.ndarray, slots: np.ndarray, a: int) -> None:
-        screen = self.screen
-
-        def work(part: tuple[int, int]) -> None:
-            push_rows(
-                g, rows, a, self.near, self.width, self.k, screen.quantum, screen.exact,
-                slots, self.lower, self.index, self.count, self.limit, *part,
-            )  # fmt: skip
-
-        _over(work, len(rows))
-
-    def _push_columns(self, g: np.ndarray, start: int, a: int, slot: int) -> None:
-        screen = self.screen
-
-        def work(part: tuple[int, int]) -> None:
-            push_columns(
-                g, start, a, slot, self.near, self.width, self.k, screen.quantum, screen.exact,
-                self.lower, self.index, self.count, self.limit, *part,
-            )  # fmt: skip
-
-        _over(work, g.shape[1])
-
-
-def _over(work: Callable[[tuple[int, int]], None], n: int) -> None:
-    """Share n rows among the threads."""
-    size = max(_ROWS_PER_THREAD, -(-n // cores()))
-    for _ in in_threads(work, list(blocks(n, size))):
-        pass
+    def _offer(self, g: np.ndarray, rows: np.ndarray, slots: np.ndarray, column: int) -> None:
+        push_rows(
+            g, rows, column, self.near, self.width, self.k, self.screen.quantum, self.screen.exact,
+            slots, self.lower, self.index, self.count, self.limit,
+        )  # fmt: skip

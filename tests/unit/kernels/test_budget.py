@@ -37,20 +37,20 @@ def test_what_is_planned_fits(n: int, d: int, k: int, memory: int, form: tuple[i
     k = min(k, n - 1)
     item, copies = form
     try:
-        p = plan_search(n, d, k, memory=memory, block=None, itemsize=item, copies=copies)
+        p = plan_search(n, d, k, memory=memory, block=None, itemsize=item, copies=copies, workers=2)
     except InputError as error:
         need = int(str(error).split("at least ")[1].split()[0])
         assert need > memory
-        plan_search(n, d, k, memory=need, block=64, itemsize=item, copies=copies)
+        plan_search(n, d, k, memory=need, block=None, itemsize=item, copies=copies, workers=2)
         return
     assert k < p.capacity <= n
     assert 1 <= p.block <= n
     assert p.panel == n or p.panel % p.block == 0
     lists = min(p.panel, n) * p.capacity * (item + 4)
-    rows = n * d * item * copies if p.keep else 2 * p.block * d * item * copies
-    assert lists + rows + p.block**2 * item + n * (16 + item) <= memory
+    rows = n * d * item * copies if p.keep else 2 * 2 * p.block * d * item * copies
+    assert lists + rows + 2 * p.block**2 * item + n * (16 + item) <= memory
 
 
 def test_too_little_says_how_much() -> None:
     with pytest.raises(InputError, match=r"memory=1000 bytes are too few .* at least \d+"):
-        plan_search(1000, 100, 10, memory=1000, block=None, itemsize=4, copies=1)
+        plan_search(1000, 100, 10, memory=1000, block=None, itemsize=4, copies=1, workers=2)
