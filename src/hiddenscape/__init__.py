@@ -16,6 +16,10 @@ _HOME = {
     "find_neighbors": "neighbors.search",
     "NeighborGraph": "neighbors.graph",
     "METRICS": "neighbors.metrics",
+    "Certificate": "kernels.certificate",
+    "ranks_of": "neighbors.ranks",
+    "Engine": "neighbors.engine",
+    "describe_engine": "neighbors.engine",
     "find_duplicates": "neighbors.duplicates",
     "resolve_duplicates": "neighbors.duplicates",
     "Duplicates": "neighbors.duplicates",
@@ -96,6 +100,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.two_nn import two_nn as two_nn
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError
     from hiddenscape.extraction import extract as extract
+    from hiddenscape.kernels.certificate import Certificate as Certificate
     from hiddenscape.measurement import measure as measure
     from hiddenscape.models.families import FAMILIES as FAMILIES
     from hiddenscape.models.loading import load_network as load_network
@@ -104,8 +109,11 @@ if TYPE_CHECKING:
     from hiddenscape.neighbors.duplicates import RowMap as RowMap
     from hiddenscape.neighbors.duplicates import find_duplicates as find_duplicates
     from hiddenscape.neighbors.duplicates import resolve_duplicates as resolve_duplicates
+    from hiddenscape.neighbors.engine import Engine as Engine
+    from hiddenscape.neighbors.engine import describe_engine as describe_engine
     from hiddenscape.neighbors.graph import NeighborGraph as NeighborGraph
     from hiddenscape.neighbors.metrics import METRICS as METRICS
+    from hiddenscape.neighbors.ranks import ranks_of as ranks_of
     from hiddenscape.neighbors.search import find_neighbors as find_neighbors
     from hiddenscape.pipeline import cite as cite
     from hiddenscape.pipeline import demo as demo

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+import hiddenscape as hs
 from hiddenscape._version import __version__
 from hiddenscape.cli.app import Verb
 from hiddenscape.cli.exits import FAILED
@@ -23,7 +24,10 @@ _EXAMPLES = """
 hiddenscape doctor
 hiddenscape doctor --json > machine.json
 """
-_REQUIRED = ("torch", "numpy", "scipy", "safetensors", "pandas", "matplotlib", "rich", "jaxtyping")
+_REQUIRED = (
+    "torch", "numpy", "scipy", "numba", "threadpoolctl", "safetensors", "pandas", "matplotlib",
+    "rich", "jaxtyping",
+)  # fmt: skip
 _OPTIONAL = {"transformers": "hf", "tokenizers": "hf", "pillow": "images"}
 _LOW_DISK = 2 * 2**30
 
@@ -132,6 +136,20 @@ def _multiplies(torch: object, name: str, device: str) -> bool:
         return False
 
 
+def _engine() -> Iterator[_Line]:
+    try:
+        found = hs.describe_engine()
+    except ImportError as error:
+        yield _Line(
+            "neighbour search", str(error), "missing", "pip install --force-reinstall numba"
+        )
+        return
+    yield _Line("neighbour search", f"{' > '.join(found.rungs)}, {found.threads} threads")
+    rates = (f"{name} {2 * rate / 1e9:.0f}" for name, rate in found.rates.items())
+    unit = "" if found.bfloat16_unit else "; no bfloat16 unit"
+    yield _Line("products", f"{', '.join(rates)} Gflop/s{unit}")
+
+
 def _places() -> Iterator[_Line]:
     try:
         with tempfile.TemporaryFile() as stream:
@@ -150,7 +168,7 @@ def _places() -> Iterator[_Line]:
 
 
 _PROBES: tuple[Callable[[], Iterator[_Line]], ...] = (
-    _packages, _cores, _memory, _blas, _torch, _places,
+    _packages, _cores, _memory, _blas, _torch, _engine, _places,
 )  # fmt: skip
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 import hiddenscape as hs
 from hiddenscape.cli.app import Verb
+from hiddenscape.cli.progress import show_progress
 
 _EXAMPLES = """
 hiddenscape neighbors runs/gpt2 --site resid_post.5 -k 5
@@ -50,6 +52,14 @@ def _numbers(
     help="Period of the columns, for the metric periodic: one number, or one per column separated "
     "by commas (inf where a column does not repeat).",
 )
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    help="First arithmetic: bfloat16, bfloat16x3, float32 or float64. Changes time alone.",
+)
+@click.option("--memory", help="Working memory of a search, such as 500MB or 2GB.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--row", "rows", multiple=True, type=int, help="Show these rows only.")
 def command(
     run: Path,
@@ -57,6 +67,9 @@ def command(
     k: int,
     metric: str,
     period: float | list[float] | None,
+    precision: str,
+    memory: str | None,
+    device: str,
     rows: tuple[int, ...],
 ) -> None:
     """Print the nearest neighbors of every row of RUN as CSV: exact, nearest first.
@@ -69,9 +82,22 @@ def command(
         raise click.UsageError(f"row {outside[0]} is not among 0 to {len(points) - 1}")
     ids = points.ids
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["site", "row", "id", "rank", "neighbor", "neighbor_id", "distance"])
+    header = ["site", "row", "id", "rank", "neighbor", "neighbor_id", "distance"]
     for key in wanted:
-        graph = hs.find_neighbors(points[key], k=k, metric=metric, period=period)
+        with show_progress() as progress:
+            graph = hs.find_neighbors(
+                points[key],
+                k=k,
+                metric=metric,
+                period=period,
+                precision=precision,
+                memory=memory,
+                device=device,
+                progress=partial(progress, key),
+            )
+        if header:  # a search that fails prints nothing
+            writer.writerow(header)
+            header = []
         for row in rows or range(graph.n):
             pairs = zip(graph.indices[row].tolist(), graph.distances[row].tolist(), strict=True)
             for rank, (other, distance) in enumerate(pairs, start=1):

@@ -40,7 +40,7 @@ class Imbalance(Estimate):
     k : int
         Neighbours averaged.
     per_point : float64 array (n,) or None
-        2 / n times the mean rank of each row; their mean is the value.
+        2 / n times the mean rank of each row (of each query); their mean is the value.
     """
 
     k: int
@@ -99,6 +99,7 @@ def information_imbalance(
     graph_a: NeighborGraph | None = None,
     stderr: Literal["points", "jackknife"] = "points",
     subset: int | IntVector | None = None,
+    queries: int | IntVector | None = None,
     seed: int = 0,
 ) -> Imbalance:
     """Information imbalance Delta(A -> B): low where near in A means near in B.
@@ -128,8 +129,12 @@ def information_imbalance(
     subset : int or array of row numbers, optional
         Compare these rows only (a seeded draw without replacement if a number). The value then
         belongs to that n, which ``n_used`` states: never compare it with another n.
+    queries : int or array of row numbers, optional
+        Average over these rows only (a seeded draw if a number), each ranked among **all** rows: an
+        unbiased estimate of the value of all n rows at a share of the cost, with the standard error
+        sd / sqrt(q). ``parameters`` states q.
     seed : int
-        Keys the draw of the subset.
+        Keys the draws of subset and queries.
 
     Returns
     -------
@@ -184,6 +189,9 @@ def information_imbalance(
             f"the jackknife finds Euclidean neighbours, the graph is {graph_a.metric}: choose "
             "stderr='points'"
         )
+    asked = None if queries is None else _subset(n, queries, seed)
+    if asked is not None and stderr == "jackknife":
+        raise InputError("the jackknife leaves out each row in turn: choose queries or 'jackknife'")
     space_a = _Space.of(a, k, graph_a)
     same_b = find_duplicates(b)
     reason = join_notes(space_a.reason, too_few_distinct(same_b.n_distinct))
@@ -191,13 +199,13 @@ def information_imbalance(
         "k": k,
         "n_used": n,
         "n_dropped": n_rows - n,
-        "parameters": _parameters(k, subset, seed)
+        "parameters": _parameters(k, subset, seed, asked)
         | {"stderr": stderr, "metric_a": "euclidean" if graph_a is None else graph_a.metric},
     }
     if reason:
         note = join_notes(reason, "" if space_a.exact else "approximate")
         return Imbalance(value=math.nan, note=note, **common)
-    ranks = mean_ranks(b, [space_a.neighborhoods])[0]
+    ranks = mean_ranks(b, [space_a.neighborhoods], queries=asked)[0]
     per_point = 2 / n * ranks
     error = _points_stderr(per_point) if stderr == "points" else jackknife_stderr(a, b, k)
     return Imbalance(
@@ -216,6 +224,7 @@ def information_imbalance_matrix(
     k: int = 1,
     graphs: Sequence[NeighborGraph] | None = None,
     subset: int | IntVector | None = None,
+    queries: int | IntVector | None = None,
     seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> ImbalanceMatrix:
@@ -226,8 +235,8 @@ def information_imbalance_matrix(
     sites : sequence of arrays (n, d)
         The same rows at every site. Anything that ``numpy.asarray`` reads (and, for a subset, that
         can be indexed by rows); one site is held at a time.
-    k, subset, seed
-        As for :func:`information_imbalance`; one subset for all sites.
+    k, subset, queries, seed
+        As for :func:`information_imbalance`; one draw for all sites.
     graphs : sequence of NeighborGraph, optional
         Graphs of the sites that are at hand, storing k + 1 neighbours.
     progress : callable, optional
@@ -267,6 +276,7 @@ def information_imbalance_matrix(
     rows = None if subset is None else _subset(n_rows, subset, seed)
     n = n_rows if rows is None else len(rows)
     k = _checked_k(n, k)
+    asked = None if queries is None else _subset(n, queries, seed)
     size = len(sites)
     spaces = [
         _Space.of(_load(sites[i], rows), k, None if graphs is None else graphs[i])
@@ -276,7 +286,9 @@ def information_imbalance_matrix(
     values, errors = np.full((size, size), math.nan), np.full((size, size), math.nan)
     for j in range(size):
         if not spaces[j].reason:
-            found = mean_ranks(_load(sites[j], rows), [spaces[i].neighborhoods for i in usable])
+            found = mean_ranks(
+                _load(sites[j], rows), [spaces[i].neighborhoods for i in usable], queries=asked
+            )
             for i, ranks in zip(usable, found, strict=True):
                 values[i, j] = 2 / n * float(ranks.mean())
                 errors[i, j] = _points_stderr(2 / n * ranks)
@@ -289,7 +301,7 @@ def information_imbalance_matrix(
         k=k,
         n=n,
         n_dropped=n_rows - n,
-        parameters=_parameters(k, subset, seed)
+        parameters=_parameters(k, subset, seed, asked)
         | {"metric_a": "euclidean" if graphs is None else ", ".join({g.metric: 0 for g in graphs})},
     )
 
@@ -361,7 +373,9 @@ def _subset(n: int, subset: int | IntVector, seed: int) -> np.ndarray:
     return rows
 
 
-def _parameters(k: int, subset: int | IntVector | None, seed: int) -> dict[str, object]:
+def _parameters(
+    k: int, subset: int | IntVector | None, seed: int, asked: np.ndarray | None = None
+) -> dict[str, object]:
     drawn = isinstance(subset, int | np.integer)
     return {
         "k": k,
@@ -370,7 +384,7 @@ def _parameters(k: int, subset: int | IntVector | None, seed: int) -> dict[str, 
         "duplicates": "keep",
         "subset": None if subset is None else int(subset) if drawn else "rows given",
         "seed": seed if drawn else None,
-    }
+    } | ({} if asked is None else {"queries": len(asked), "seed": seed})
 
 
 def _points_stderr(per_point: np.ndarray) -> float:

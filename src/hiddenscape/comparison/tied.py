@@ -110,6 +110,7 @@ def mean_ranks(
     points: np.ndarray,
     spaces: Sequence[Neighborhoods],
     progress: Callable[[int, int], object] | None = None,
+    queries: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mean rank, in the space of ``points``, of the neighbours in each of several other spaces.
 
@@ -117,19 +118,20 @@ def mean_ranks(
 
     Returns
     -------
-    float64 array (len(spaces), n)
+    float64 array (len(spaces), n), or (len(spaces), q) of the ``queries`` only
     """
-    targets = np.concatenate([s.targets for s in spaces], axis=1)
-    ranks = ranks_of(points, targets, progress=progress)
-    out = np.empty((len(spaces), len(targets)))
+    asked = np.arange(len(points)) if queries is None else queries
+    targets = np.concatenate([s.targets[asked] for s in spaces], axis=1)
+    ranks = ranks_of(points, targets, queries=asked, progress=progress)
+    out = np.empty((len(spaces), len(points)))
     start = 0
     for row, space in zip(out, spaces, strict=True):
         stop = start + space.targets.shape[1]
-        row[:] = (ranks[:, start:stop] * space.weights).sum(axis=1) / space.k
+        row[asked] = (ranks[:, start:stop] * space.weights[asked]).sum(axis=1) / space.k
         start = stop
-    for which, rows, means in _crowd_means(points, spaces):
+    for which, rows, means in _crowd_means(points, spaces, asked):
         out[which, rows] = means
-    return out
+    return out[:, asked]
 
 
 def _tied_rows(
@@ -182,7 +184,7 @@ def _shares(closer: np.ndarray, k: int, n_tied: int) -> np.ndarray:
 
 
 def _crowd_means(
-    points: np.ndarray, spaces: Sequence[Neighborhoods]
+    points: np.ndarray, spaces: Sequence[Neighborhoods], asked: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Mean ranks of the rows of crowds, as (space, rows, means).
 
@@ -198,7 +200,7 @@ def _crowd_means(
     for of, space in zip(crowd_of, spaces, strict=True):
         for c, crowd in enumerate(space.crowds):
             of[crowd.rows] = c
-    waiting = np.flatnonzero((crowd_of >= 0).any(axis=0))
+    waiting = asked[(crowd_of[:, asked] >= 0).any(axis=0)]
     waiting = waiting[np.lexsort(crowd_of[:, waiting])]
     for start, stop in blocks(len(waiting), max(1, _BLOCK_ENTRIES // data.n)):
         rows = waiting[start:stop]

@@ -75,12 +75,14 @@ def plan_search(
     itemsize: int,
     copies: int,
     workers: int,
+    spare: int = 0,
 ) -> Plan:
     """Cut a search of n rows so that its working memory stays within ``memory`` bytes.
 
     ``copies`` operands of ``itemsize`` bytes an entry belong to each row; ``workers`` blocks run at
     a time. Counted are the operands (of all rows, or of the blocks that run), the blocks of
-    products, the lists and the norms; not the points and the (n, k) results.
+    products, the lists and the norms; not the points and the (n, k) results. Lists have room for
+    ``spare`` entries beyond k, or for as many as exact arithmetic leaves in doubt.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def plan_search(
     Plan(block=1024, capacity=96, panel=20000, keep=False)
     """
     # Room for what the bound cannot tell apart from the k nearest; a list of n is never full.
-    capacity = min(k + max(64, k // 2), n)
+    capacity = min(k + max(spare, min(max(64, k // 2), 256)), n)
     per_row = capacity * (itemsize + 4) + 2 * itemsize
     norms = n * (16 + itemsize)
     everything = n * d * itemsize * copies

@@ -15,6 +15,7 @@ from hiddenscape.kernels.checkpoint import Checkpoint
 from hiddenscape.kernels.count import mid_ranks
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
+from hiddenscape.kernels.projection import DIRECTIONS, project
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 from hiddenscape.kernels.select import decide_full
 from hiddenscape.kernels.spots import Spoiled, faulty
@@ -120,24 +121,46 @@ class _Search:
         """Rung by rung, until no row waits."""
         n, d = self.points.n, self.points.d
         names = ladder(precision, small=n * n * d <= _SMALL)
+        if precision == "auto" and names[0][0] != RUNGS[-1] and n >= _PROBED:
+            self._project()
         for name, unit in names:
-            plan, screen = self._prepare(name, unit)
-            if screen.thin or not self._promising(screen, plan):
-                continue
-            try:
-                crowded = self._all(screen, plan) if self.waiting is None else self._some(
-                    screen, plan)  # fmt: skip
-            except Spoiled:
-                if name == RUNGS[-1]:
-                    raise faulty(name) from None
-                continue
-            self._record(screen, crowded)
-            if not crowded.size:
+            if self._none_waits():
                 break
-        else:
+            plan, screen = self._prepare(name, unit)
+            if not screen.thin and self._promising(screen, plan):
+                self._attempt(screen, plan)
+        if not self._none_waits():
             self._last_resort(screen)
         if self.progress is not None:
             self.progress(n, n)
+
+    def _none_waits(self) -> bool:
+        return self.waiting is not None and not self.waiting.size
+
+    def _attempt(self, screen: Screen, plan: Plan) -> None:
+        """One rung; an arithmetic that breaks its word proves nothing."""
+        run = self._all if self.waiting is None else self._some
+        try:
+            crowded = run(screen, plan)
+        except Spoiled:
+            if screen.rung == RUNGS[-1]:
+                raise faulty(screen.rung) from None
+            return
+        self._record(screen, crowded)
+
+    def _project(self) -> None:
+        """Few coordinates first, where they say enough."""
+        n = self.points.n
+        plan = plan_search(
+            n, DIRECTIONS, self.k, memory=self.memory, block=self.block, itemsize=4, copies=1,
+            workers=cores(), spare=max(64, min(self.k, 512)),
+        )  # fmt: skip
+        if not plan.keep:
+            return
+        full = make_screen(self.points, "float32", self.whole, keep=False)
+        screen = None if full.thin else project(self.points, self.k, plan.capacity, full)
+        if screen is not None and self._promising(screen, plan):
+            self._attempt(screen, plan)
 
     def certificate(self) -> Certificate:
         """Which rung proved each row."""

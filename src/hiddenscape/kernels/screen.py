@@ -62,6 +62,8 @@ class Screen:
         No score carries any error.
     unit : bool
         Whether products may use the machine's bfloat16 unit.
+    left : float64 array (n,) or None
+        What a projection leaves of each row, squared: see :mod:`hiddenscape.kernels.projection`.
     """
 
     cloud: Cloud
@@ -75,6 +77,7 @@ class Screen:
     kept: tuple[np.ndarray, ...] | None
     exact: bool = False
     unit: bool = False
+    left: np.ndarray | None = None
 
     @property
     def thin(self) -> bool:
@@ -89,7 +92,8 @@ class Screen:
     @property
     def width(self) -> np.ndarray:
         """w of the upper bound. float64 (n,)"""
-        return np.asarray(2 * self.kappa * self.norms + self.tau)
+        rounding = 2 * self.kappa * self.norms + self.tau
+        return np.asarray(rounding if self.left is None else rounding + 2 * self.left)
 
     @property
     def quantum(self) -> float:

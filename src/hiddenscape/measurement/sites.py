@@ -77,7 +77,8 @@ def graph_of(job: Job, site: Site, points: np.ndarray, k: int) -> NeighborGraph:
     content = job.contents[site.key]
     graph = load_graph(path, content, k)
     if graph is None:
-        graph = find_neighbors(points, k=k)
+        # A search that was killed goes on; a short one ends before a state would be written.
+        graph = find_neighbors(points, k=k, checkpoint=path.with_suffix(".search"))
         save_graph(path, graph, content)
     return graph
 

@@ -37,6 +37,7 @@ def find_neighbors(
     k: int,
     metric: str = "euclidean",
     period: ArrayLike | None = None,
+    device: str = "cpu",
     precision: str = "auto",
     memory: int | str | None = None,
     block_rows: int | None = None,
@@ -65,6 +66,8 @@ def find_neighbors(
         wrapped to at most half a period.
     period : number or array (d,), optional
         For ``periodic`` only: the period of all columns or of each, inf where one does not repeat.
+    device : str
+        ``cpu``, or ``cuda`` (``cuda:1``, ...) for the kernel in torch. The result is the same.
     precision : str
         The arithmetic of the first products: ``bfloat16``, ``bfloat16x3`` (each number split in
         two), ``float32`` or ``float64``. ``auto`` takes what is fastest on this machine (see
@@ -130,14 +133,19 @@ def find_neighbors(
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
     if block_rows is not None and block_rows < 1:
         raise InputError(f"block_rows must be at least 1, got {block_rows}")
+    on_cpu = _is_cpu(device)
     options: dict[str, Any] = {
         "block_rows": block_rows,
-        "memory": parse_memory(memory),
+        # A device of its own is filled unless the caller says otherwise.
+        "memory": None if memory is None and not on_cpu else parse_memory(memory),
         "progress": progress,
     }
     if isinstance(data, Cloud):
         options["precision"] = precision
         options["checkpoint"] = None if checkpoint is None else Path(checkpoint)
+        options |= {} if on_cpu else {"device": device}
+    elif not on_cpu:
+        raise InputError(f"device={device!r}: distances by {metric} are made on the processor only")
     elif precision != "auto":
         raise InputError(f"precision={precision!r} has no meaning for {metric}: no products there")
     elif checkpoint is not None:
@@ -184,6 +192,12 @@ def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
         )
 
 
+def _is_cpu(device: object) -> bool:
+    if not isinstance(device, str) or device.split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"device must be 'cpu', 'cuda' or 'cuda:NUMBER', got {device!r}")
+    return device == "cpu"
+
+
 def _search(
     data: Cloud | Space,
     k: int,
@@ -196,7 +210,8 @@ def _search(
     if isinstance(data, Space):
         indices, distances, certificate = direct.nearest(data, k, **options)
     else:
-        indices, distances, certificate = kernel().nearest(data, k, **options)
+        name = "cuda" if "device" in options else "cpu"
+        indices, distances, certificate = kernel(name).nearest(data, k, **options)
     if metric in ("angular", "cosine"):
         indices, distances = by_angle(indices, distances, metric)
     note = ""

@@ -40,7 +40,7 @@ __all__ = [
 PRECISIONS = ("auto", "bfloat16", "bfloat16x3", "tf32", "float32", "float64")
 """Every name that a backend may know."""
 
-PROOFS = (*PRECISIONS[1:], "whole numbers", "all distances")
+PROOFS = ("projection", *PRECISIONS[1:], "whole numbers", "all distances")
 """Every proof that a certificate may name, but for the exact ones from the roughest on."""
 
 

@@ -329,3 +329,47 @@ def test_ties_of_every_number_are_ranked(k: int) -> None:
         weight = closer + tied * left / tied.sum(axis=1, keepdims=True)
         want = 2 / len(x) * np.mean((weight * rank).sum(axis=1) / k)
         assert information_imbalance(x, y, k=k).value == pytest.approx(want, rel=1e-12)
+
+
+def test_queries_estimate_the_value_of_all_rows(rng: np.random.Generator) -> None:
+    """Rows are ranked among all: unbiased, and its error is that of a sample of rows."""
+    a = rng.normal(size=(400, 3))
+    b = a[:, :2] + 0.2 * rng.normal(size=(400, 2))
+    whole = information_imbalance(a, b, k=2)
+    assert whole.per_point is not None
+    every = information_imbalance(a, b, k=2, queries=np.arange(400))
+    assert every.value == whole.value
+    z = []
+    for seed in range(60):
+        part = information_imbalance(a, b, k=2, queries=50, seed=seed)
+        assert part.per_point is not None
+        assert len(part.per_point) == 50
+        assert part.n_used == 400
+        assert part.parameters["queries"] == 50
+        z.append((part.value - whole.value) / (part.stderr * np.sqrt(1 - 50 / 400)))
+    assert abs(np.mean(z)) < 4 / np.sqrt(60)
+    assert 0.6 < np.std(z) < 1.6
+    rows = np.array([7, 3, 399])
+    some = information_imbalance(a, b, k=2, queries=rows)
+    assert np.array_equal(some.per_point, whole.per_point[rows])
+
+
+def test_queries_in_crowds_of_ties(rng: np.random.Generator) -> None:
+    a = np.repeat(rng.normal(size=(6, 2)), 30, 0)[rng.permutation(180)]
+    b = rng.integers(0, 2, size=(180, 3))
+    whole = information_imbalance(a, b)
+    rows = rng.permutation(180)[:40]
+    assert whole.per_point is not None
+    assert np.allclose(information_imbalance(a, b, queries=rows).per_point, whole.per_point[rows])
+
+
+def test_queries_of_a_matrix(rng: np.random.Generator) -> None:
+    sites = [rng.normal(size=(90, 3)) for _ in range(3)]
+    matrix = information_imbalance_matrix(sites, queries=30, seed=2)
+    one = information_imbalance(sites[0], sites[2], queries=30, seed=2)
+    assert matrix.values[0, 2] == one.value
+    assert matrix.stderr[0, 2] == one.stderr
+    with pytest.raises(InputError, match="jackknife"):
+        information_imbalance(sites[0], sites[1], queries=30, stderr="jackknife")
+    with pytest.raises(InputError, match="subset of 90 rows"):
+        information_imbalance(sites[0], sites[1], queries=91)
