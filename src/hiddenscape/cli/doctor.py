@@ -139,10 +139,9 @@ def _multiplies(torch: object, name: str, device: str) -> bool:
 def _engine() -> Iterator[_Line]:
     try:
         found = hs.describe_engine()
-    except ImportError as error:
-        yield _Line(
-            "neighbour search", str(error), "missing", "pip install --force-reinstall numba"
-        )
+    except (ImportError, OSError) as error:
+        remedy = "pip install --force-reinstall numba threadpoolctl torch"
+        yield _Line("neighbour search", str(error), "missing", remedy)
         return
     yield _Line("neighbour search", f"{' > '.join(found.rungs)}, {found.threads} threads")
     rates = (f"{name} {2 * rate / 1e9:.0f}" for name, rate in found.rates.items())

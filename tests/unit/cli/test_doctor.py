@@ -24,6 +24,11 @@ def test_it_names_versions_cores_memory_devices_and_disk(findings: dict[str, Any
     assert findings["free disk here"]["value"].endswith("B")
 
 
+def test_it_says_where_a_large_search_starts(findings: dict[str, Any]) -> None:
+    assert "float32 > float64" in findings["neighbour search"]["value"]
+    assert "Gflop/s" in findings["products"]["value"]
+
+
 def test_words_carry_the_same_lines(cli: Any, findings: dict[str, Any]) -> None:
     answer = cli("doctor")
     assert len(answer.out.splitlines()) == len(findings)

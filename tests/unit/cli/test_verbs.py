@@ -95,9 +95,22 @@ def test_neighbors_in_any_metric(imported: Path, cli: Any) -> None:
         assert [float(r["distance"]) for r in rows] == graph.distances.ravel().tolist()
 
 
+def test_neighbors_do_not_depend_on_how_they_are_searched(imported: Path, cli: Any) -> None:
+    plain = cli("neighbors", imported, "-k", 3).out
+    for flags in (["--precision", "bfloat16"], ["--memory", "2MB"], ["--device", "cpu"]):
+        assert cli("neighbors", imported, "-k", 3, *flags).out == plain
+
+
+def test_a_search_that_fails_prints_no_header(imported: Path, cli: Any) -> None:
+    assert cli("neighbors", imported, "-k", "60").out == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
+        (["--precision", "half"], 1, "no precision 'half'"),
+        (["--memory", "lots"], 1, "memory must read like"),
+        (["--device", "tpu"], 1, "device must be"),
         (["--site", "resid_post.7"], 1, "resid_post.7"),
         (["-k", "60"], 1, "60 rows, k = 60 needs at least 61"),
         (["--row", "60"], 2, "row 60 is not among 0 to 59"),
