@@ -131,8 +131,9 @@ def information_imbalance(
         belongs to that n, which ``n_used`` states: never compare it with another n.
     queries : int or array of row numbers, optional
         Average over these rows only (a seeded draw if a number), each ranked among **all** rows: an
-        unbiased estimate of the value of all n rows at a share of the cost, with the standard error
-        sd / sqrt(q). ``parameters`` states q.
+        unbiased estimate of the value of all n rows, with the standard error sd / sqrt(q) of a
+        sample of q rows. Ranking costs the share q / n; the neighbours in A are still searched for
+        all rows, unless ``graph_a`` is given. ``parameters`` states q, ``n_used`` the n.
     seed : int
         Keys the draws of subset and queries.
 
@@ -189,7 +190,7 @@ def information_imbalance(
             f"the jackknife finds Euclidean neighbours, the graph is {graph_a.metric}: choose "
             "stderr='points'"
         )
-    asked = None if queries is None else _subset(n, queries, seed)
+    asked = None if queries is None else _subset(n, queries, seed, "queries")
     if asked is not None and stderr == "jackknife":
         raise InputError("the jackknife leaves out each row in turn: choose queries or 'jackknife'")
     space_a = _Space.of(a, k, graph_a)
@@ -276,7 +277,7 @@ def information_imbalance_matrix(
     rows = None if subset is None else _subset(n_rows, subset, seed)
     n = n_rows if rows is None else len(rows)
     k = _checked_k(n, k)
-    asked = None if queries is None else _subset(n, queries, seed)
+    asked = None if queries is None else _subset(n, queries, seed, "queries")
     size = len(sites)
     spaces = [
         _Space.of(_load(sites[i], rows), k, None if graphs is None else graphs[i])
@@ -360,16 +361,16 @@ def _checked_k(n: int, k: int) -> int:
     return k
 
 
-def _subset(n: int, subset: int | IntVector, seed: int) -> np.ndarray:
+def _subset(n: int, subset: int | IntVector, seed: int, name: str = "a subset") -> np.ndarray:
     if isinstance(subset, int | np.integer):
         if not 2 <= subset <= n:
-            raise InputError(f"a subset of {n} rows has 2 to {n} rows, got {subset}")
+            raise InputError(f"{name} of {n} rows are 2 to {n} rows, got {subset}")
         return np.sort(np.random.default_rng([seed, int(subset)]).permutation(n)[:subset])
     rows = np.asarray(subset)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) < 2:
-        raise InputError("a subset is a number of rows or an array of at least 2 row numbers")
+        raise InputError(f"{name}: give a number of rows or an array of at least 2 row numbers")
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
-        raise InputError(f"the rows of a subset must be distinct and lie in 0..{n - 1}")
+        raise InputError(f"{name}: rows must be distinct and lie in 0..{n - 1}")
     return rows
 
 
@@ -384,7 +385,7 @@ def _parameters(
         "duplicates": "keep",
         "subset": None if subset is None else int(subset) if drawn else "rows given",
         "seed": seed if drawn else None,
-    } | ({} if asked is None else {"queries": len(asked), "seed": seed})
+    } | ({} if asked is None else {"queries": len(asked)})
 
 
 def _points_stderr(per_point: np.ndarray) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from hiddenscape.errors import InputError
 
 __all__ = ["DEFAULT_MEMORY", "Plan", "parse_memory", "plan_search"]
@@ -38,7 +40,8 @@ def parse_memory(memory: int | str | None) -> int:
         number, unit, binary = found.groups()
         base = 1024 if binary else 1000
         memory = int(float(number) * base ** list(_UNITS).index(unit))
-    if isinstance(memory, bool) or int(memory) != memory or memory < 1:
+    number = isinstance(memory, int | np.integer) and not isinstance(memory, bool)
+    if not number or memory < 1:
         raise InputError(f"memory must be a positive number of bytes, got {memory!r}")
     return int(memory)
 
@@ -93,9 +96,9 @@ def plan_search(
     --------
     >>> form = {"itemsize": 4, "copies": 1, "workers": 2}
     >>> plan_search(20_000, 1024, 30, memory=10**9, block=None, **form)
-    Plan(block=1024, capacity=96, panel=20000, keep=True)
+    Plan(block=1024, capacity=94, panel=20000, keep=True)
     >>> plan_search(20_000, 1024, 30, memory=5 * 10**7, block=None, **form)
-    Plan(block=1024, capacity=96, panel=20000, keep=False)
+    Plan(block=512, capacity=94, panel=7168, keep=False)
     """
     # Room for what the bound cannot tell apart from the k nearest; a list of n is never full.
     capacity = min(k + max(spare, min(max(64, k // 2), 256)), n)

@@ -20,8 +20,10 @@ class Certificate:
     ----------
     rungs : tuple of str
         Names of the proofs: the arithmetic whose error bound left no doubt (``bfloat16``,
-        ``float32``, ``float64``, ...), ``whole numbers`` (products without any rounding) or
-        ``all distances`` (every pair computed).
+        ``float32``, ``float64``, ...), ``projection`` (few coordinates and the triangle
+        inequality), ``whole numbers`` (products without any rounding), ``all distances`` (every
+        pair computed), ``all rows identical``, or, for a graph made elsewhere, ``the caller's
+        word``.
     rung : uint8 array (n,)
         Index into ``rungs`` for every row.
 

@@ -11,11 +11,11 @@ from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import Cloud, blocks, check_range
 from hiddenscape.kernels.budget import DEFAULT_MEMORY, Plan, plan_search
 from hiddenscape.kernels.certificate import Certificate
-from hiddenscape.kernels.checkpoint import Checkpoint
+from hiddenscape.kernels.checkpoint import Checkpoint, check_path
 from hiddenscape.kernels.count import mid_ranks
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
-from hiddenscape.kernels.projection import DIRECTIONS, project
+from hiddenscape.kernels.projection import DIRECTIONS, FEWEST_COLUMNS, project
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
 from hiddenscape.kernels.select import decide_full
 from hiddenscape.kernels.spots import Spoiled, faulty
@@ -110,6 +110,9 @@ class _Search:
         n = points.n
         self.points, self.k, self.block, self.memory = points, k, block, memory
         self.progress, self.path = progress, checkpoint
+        self.saved: Checkpoint | None = None
+        if checkpoint is not None:
+            check_path(checkpoint)
         self.indices = np.empty((n, k), dtype=np.int32)
         self.distances = np.empty((n, k), dtype=np.float64)
         self.names: list[str] = []
@@ -121,6 +124,8 @@ class _Search:
         """Rung by rung, until no row waits."""
         n, d = self.points.n, self.points.d
         names = ladder(precision, small=n * n * d <= _SMALL)
+        for name, _ in names:  # too little memory must not show after hours
+            self._plan(name)
         if precision == "auto" and names[0][0] != RUNGS[-1] and n >= _PROBED:
             self._project()
         for name, unit in names:
@@ -131,6 +136,8 @@ class _Search:
                 self._attempt(screen, plan)
         if not self._none_waits():
             self._last_resort(screen)
+        if self.saved is not None:
+            self.saved.remove()
         if self.progress is not None:
             self.progress(n, n)
 
@@ -150,11 +157,15 @@ class _Search:
 
     def _project(self) -> None:
         """Few coordinates first, where they say enough."""
-        n = self.points.n
-        plan = plan_search(
-            n, DIRECTIONS, self.k, memory=self.memory, block=self.block, itemsize=4, copies=1,
-            workers=cores(), spare=max(64, min(self.k, 512)),
-        )  # fmt: skip
+        if self.points.d < FEWEST_COLUMNS:
+            return
+        try:
+            plan = plan_search(
+                self.points.n, DIRECTIONS + 1, self.k, memory=self.memory, block=self.block,
+                itemsize=4, copies=1, workers=cores(), spare=max(64, min(self.k, 512)),
+            )  # fmt: skip
+        except InputError:
+            return  # no room for a rung that is not needed
         if not plan.keep:
             return
         full = make_screen(self.points, "float32", self.whole, keep=False)
@@ -166,12 +177,15 @@ class _Search:
         """Which rung proved each row."""
         return Certificate(tuple(self.names), self.rung)
 
-    def _prepare(self, name: str, unit: bool) -> tuple[Plan, Screen]:
-        itemsize = 8 if name == "float64" else 4
-        plan = plan_search(
+    def _plan(self, name: str) -> Plan:
+        return plan_search(
             self.points.n, self.points.d, self.k, memory=self.memory, block=self.block,
-            itemsize=itemsize, copies=1 + (name == "bfloat16x3"), workers=cores(),
+            itemsize=8 if name == "float64" else 4, copies=1 + (name == "bfloat16x3"),
+            workers=cores(),
         )  # fmt: skip
+
+    def _prepare(self, name: str, unit: bool) -> tuple[Plan, Screen]:
+        plan = self._plan(name)
         return plan, make_screen(self.points, name, self.whole, keep=plan.keep, unit=unit)
 
     def _promising(self, screen: Screen, plan: Plan) -> bool:
@@ -192,7 +206,8 @@ class _Search:
         steps = steps_of(n, plan)
         total, done = sum(s.pairs for s in steps), 0
         crowded: list[np.ndarray] = []
-        saved = Checkpoint(self.path, self.points, (self.k, screen.rung, screen.exact, plan))
+        saved = Checkpoint(self.path, self.points, (self.k, plan, screen.fingerprint))
+        self.saved = saved
         first = saved.open(self.indices, self.distances, crowded)
         current: Pass | None = None
 
@@ -215,7 +230,6 @@ class _Search:
                 crowded.append(current.decide(self.indices, self.distances))
                 current = None
             saved.save(number + 1, step.panel, current, self.indices, self.distances, crowded)
-        saved.remove()
         return np.concatenate(crowded)
 
     def _some(self, screen: Screen, plan: Plan) -> np.ndarray:
@@ -238,7 +252,7 @@ class _Search:
             rows = self.waiting[a:b]
             g = np.empty((len(rows), n))
             left = screen.operand(rows)
-            for low, high in blocks(n, n if screen.kept is not None else size):
+            for low, high in blocks(n, n if screen.kept is not None else 1024):
                 part = np.empty((len(rows), high - low))
                 screen.product(left, screen.operand(slice(low, high)), part)
                 g[:, low:high] = part

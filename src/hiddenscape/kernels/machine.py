@@ -6,18 +6,20 @@ import json
 import os
 import platform
 import time
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from hiddenscape.files import write_atomic
-from hiddenscape.kernels.products import RUNGS, multiply
-from hiddenscape.kernels.threads import cores
+from hiddenscape.kernels.products import RUNGS, multiply, operands, unit_ready
+from hiddenscape.kernels.threads import cores, in_threads, one_blas_thread
 
 __all__ = ["has_bfloat16_unit", "ladder", "measured_rates"]
 
 _UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # as Linux names them, the last on Arm
+_SCHEMA = "rates of blocks in threads"
 _SIDE, _DEPTH = 1024, 1024
 _WORTH = 1.25  # a rung must be this much faster than float32 to be tried before it
 
@@ -79,7 +81,14 @@ def measured_rates() -> dict[str, float]:
     ``$XDG_CACHE_HOME/hiddenscape``; a damaged or foreign file is measured anew.
     """
     path = _cache_file()
-    key = [platform.node(), platform.processor(), np.__version__, cores(), has_bfloat16_unit()]
+    key = [
+        _SCHEMA,
+        platform.node(),
+        platform.processor(),
+        np.__version__,
+        cores(),
+        has_bfloat16_unit(),
+    ]
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key and all(r > 0 for r in kept["rates"].values()):
@@ -102,14 +111,26 @@ def _cache_file() -> Path:
 
 
 def _rate(name: str) -> float:
-    x = np.random.default_rng(0).random((_SIDE, _DEPTH))
-    x = x.astype(np.float64 if name == "float64" else np.float32)
+    """Products as a search makes them: one single-threaded block per core, all at once."""
+    rng = np.random.default_rng(0)
+    kind = np.float64 if name == "float64" else np.float32
     # Not a product of an array with its own transpose: libraries halve the work of those.
-    left, right, out = (x,), (x[::-1].copy(),), np.empty((_SIDE, _SIDE), dtype=x.dtype)
+    pairs = [
+        [operands(name, rng.random((_SIDE, _DEPTH)).astype(kind)) for _ in range(2)]
+        for _ in range(cores())
+    ]
+    outs = [np.empty((_SIDE, _SIDE), dtype=kind) for _ in pairs]
     unit = name.startswith("bfloat16")
+
+    def work(worker: int) -> None:
+        left, right = pairs[worker]
+        multiply(left, right, outs[worker], unit)
+
     times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        multiply(left, right, out, unit)
-        times.append(time.perf_counter() - start)
-    return _SIDE * _SIDE * _DEPTH / min(times[1:])
+    with one_blas_thread(), unit_ready() if unit else nullcontext():
+        for _ in range(4):
+            start = time.perf_counter()
+            for _ in in_threads(work, range(len(pairs))):
+                pass
+            times.append(time.perf_counter() - start)
+    return len(pairs) * _SIDE * _SIDE * _DEPTH / min(times[1:])

@@ -46,7 +46,7 @@ RUNGS = ("bfloat16", "bfloat16x3", "float32", "float64")
 """From the fastest to the surest."""
 
 _SWITCH = threading.Lock()
-_before: list[tuple[Any, int]] = []
+_before: list[Any] = []
 
 
 def round_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def round_bfloat16(x: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> round_bfloat16(np.array([1.0, 1.00390625, 1.0039063], dtype=np.float32)).tolist()
+    >>> round_bfloat16(np.array([1.0, 1.00390625, 1.00391], dtype=np.float32)).tolist()
     [1.0, 1.0, 1.0078125]
     """
     bits = x.view(np.uint32)
@@ -114,29 +114,28 @@ def _on_unit(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
 def unit_ready() -> Iterator[None]:
     """Let torch use its bfloat16 kernels for products of float32, with one thread per caller.
 
-    Both settings belong to the process: the first to enter makes them, the last to leave takes them
-    back. torch before 2.9 offers no such kernels: slower, same bound.
+    The permission belongs to the process: the first to enter gives it, the last to leave takes it
+    back, and products of float32 that other threads make with torch meanwhile use it too. torch
+    before 2.9 offers no such kernels: slower, same bound.
     """
     import torch
 
     matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    threads = torch.get_num_threads()
     with _SWITCH:
-        if not _before:
-            _before.append((getattr(matmul, "fp32_precision", None), torch.get_num_threads()))
-            torch.set_num_threads(1)
-            if matmul is not None:
-                matmul.fp32_precision = "bf16"
-        else:
-            _before.append(_before[0])
+        _before.append(getattr(matmul, "fp32_precision", None) if not _before else _before[0])
+        torch.set_num_threads(1)
+        if matmul is not None:
+            matmul.fp32_precision = "bf16"
     try:
         yield
     finally:
         with _SWITCH:
-            precision, threads = _before.pop()
-            if not _before:
-                torch.set_num_threads(threads)
-                if matmul is not None:
-                    matmul.fp32_precision = precision
+            precision = _before.pop()
+            # The number belongs to each calling thread as well as to the process.
+            torch.set_num_threads(threads)
+            if matmul is not None and not _before:
+                matmul.fp32_precision = precision
 
 
 def _writable(x: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ RUNG = "projection"
 
 DIRECTIONS = 256
 """Coordinates at most."""
+FEWEST_COLUMNS = 128
+"""Columns below which products are cheap enough as they are."""
 
 _SAMPLE = 768
 _FEWER = (32, 64, 128, DIRECTIONS)
@@ -83,7 +85,7 @@ def project(points: Cloud, k: int, capacity: int, full: Screen) -> Screen | None
     u, u64 = 2.0**-24, 2.0**-53
     # What directions that are not quite orthogonal and float64 sums lose of a square.
     skew = float(np.linalg.norm(basis.T @ basis - np.eye(chosen), 2))
-    lost = skew + (d + chosen + 60) * u64
+    lost = skew + 2 * np.sqrt(chosen) * (d + chosen + 60) * u64
     # A small t is the root of a difference of large squares: its error is a root as well.
     kappa = product_error("float32", chosen + 1, 0.0, 0.0) + 12 * u + 2 * np.sqrt(lost)
     kappa += 8 * lost * np.sqrt(chosen)

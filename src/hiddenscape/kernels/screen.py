@@ -25,9 +25,11 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
+from hiddenscape._version import __version__
 from hiddenscape.kernels.arrays import Cloud, blocks
 from hiddenscape.kernels.centring import farthest, shift
 from hiddenscape.kernels.products import multiply, operands, product_error, unit_ready
@@ -48,7 +50,7 @@ class Screen:
     ----------
     cloud : Cloud
     rung : str
-        A name of :data:`hiddenscape.kernels.products.RUNGS`.
+        A name of :data:`hiddenscape.kernels.products.RUNGS`, or ``projection``.
     dtype : numpy dtype
         Of products and bounds.
     centre, exponent
@@ -78,6 +80,15 @@ class Screen:
     exact: bool = False
     unit: bool = False
     left: np.ndarray | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What the bounds are made of: a state of a search belongs to one of them."""
+        parts = [self.near, self.width, self.centre]
+        digest = blake2b(f"{__version__} {self.rung} {self.exact}".encode(), digest_size=16)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
 
     @property
     def thin(self) -> bool:
@@ -225,7 +236,7 @@ def make_screen(
         norms=norms,
         # 12 u: rows as stored (twice 2 u), a_i and its rounding, the two sums.
         kappa=1.05 * (product_error(rung, d, lost, lost_twice) + 12 * u + (d + 60) * u64),
-        tau=8.0 * d * float(np.finfo(dtype).tiny),
+        tau=24.0 * d * float(np.finfo(dtype).tiny),
         kept=kept,
         unit=unit,
     )

@@ -61,7 +61,8 @@ def apart(
 ) -> None:
     """Run ``work(item, number of the worker)`` on all items, never two that share a place at once.
 
-    One worker per core; ``done(item)`` is called after each item, one call at a time. The first
+    One worker per core; ``done(item)`` is called after each item, in the thread of its worker, one
+    call at a time. The first
     error ends all: what has not begun is left, what runs is awaited, the error is raised.
 
     Examples
@@ -123,8 +124,10 @@ def apart(
     except BaseException as interruption:
         with change:
             failed.append(interruption)
+            change.notify_all()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         raise
     if failed:
         raise failed[0]

@@ -184,7 +184,7 @@ class NeighborGraph:
         ----------
         indices, distances : arrays (n, k)
             Neighbours nearest first without the row itself, and true distances. Neighbours at one
-            distance are put in the order of their row numbers, as in every graph.
+            distance keep the order given.
         metric : str
             Name of the metric; ``find_neighbors`` lists those of the house, any other will do.
         exact : bool
@@ -210,17 +210,6 @@ class NeighborGraph:
         distances = np.asarray(distances)
         if distances.dtype.kind not in "fiu":
             raise InputError(f"distances must be real numbers, got {distances.dtype}")
-        if indices.ndim == 2 and indices.shape == distances.shape and indices.shape[1] > 1:
-            tied = np.flatnonzero((np.diff(distances, axis=1) == 0).any(axis=1))
-            indices = indices.copy()
-            indices[tied] = np.take_along_axis(
-                indices[tied], np.lexsort((indices[tied], distances[tied]), axis=1), axis=1
-            )
-            back = np.diff(distances[tied], axis=1) < 0
-            if back.any():  # sorting would hide what the check below refuses
-                raise InputError(
-                    f"row {tied[back.any(axis=1)][0]} does not list its neighbours nearest first"
-                )
         return cls(
             indices=indices,
             distances=distances,

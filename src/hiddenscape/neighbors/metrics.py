@@ -48,7 +48,10 @@ def selected(data: Cloud | Space, rows: np.ndarray) -> Cloud | Space:
     """Some rows in the same form."""
     if isinstance(data, Space):
         return Space(data.metric, data.values[rows], data.period)
-    return Cloud(data.values[rows], data.exponent, data.original[rows])
+    values = data.values[rows]
+    # Mostly one array: a second copy of large points would cost as much memory again.
+    original = values if data.original is data.values else data.original[rows]
+    return Cloud(values, data.exponent, original)
 
 
 def pair_distances(data: Cloud | Space, i: np.ndarray, j: np.ndarray, metric: str) -> np.ndarray:

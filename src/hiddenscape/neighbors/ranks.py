@@ -7,11 +7,13 @@ from numpy.typing import ArrayLike
 
 from hiddenscape.errors import InputError
 from hiddenscape.kernels import direct
-from hiddenscape.kernels.cpu import Progress
+from hiddenscape.kernels.budget import parse_memory
+from hiddenscape.kernels.cpu import PRECISIONS, Progress
 from hiddenscape.kernels.dispatch import kernel
 from hiddenscape.kernels.metrics import Space
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.metrics import prepared
+from hiddenscape.neighbors.search import checked_block
 from hiddenscape.types import FloatVector
 
 __all__ = ["ranks_of"]
@@ -24,6 +26,8 @@ def ranks_of(
     queries: ArrayLike | None = None,
     metric: str = "euclidean",
     period: ArrayLike | None = None,
+    precision: str = "auto",
+    memory: int | str | None = None,
     block_rows: int | None = None,
     progress: Progress | None = None,
 ) -> FloatVector:
@@ -45,6 +49,9 @@ def ranks_of(
     metric, period
         As in :func:`find_neighbors`. ``angular`` and ``cosine`` rank by the chord between the
         directions, which both grow with.
+    precision, memory
+        As in :func:`find_neighbors`. The default does not start below float32: rougher bounds leave
+        too many ranks to be settled one by one.
     block_rows : int, optional
         Rows per block. Changes time and memory, never the result.
     progress : callable, optional
@@ -75,6 +82,9 @@ def ranks_of(
     >>> ranks_of([[0.0], [1.0], [-1.0], [3.0]], [[1, 3]], queries=[0])
     array([[1.5, 3. ]])
     """
+    block_rows, budget = checked_block(block_rows), parse_memory(memory)
+    if precision not in PRECISIONS:
+        raise InputError(f"no precision {precision!r}; there are: {', '.join(PRECISIONS)}")
     data = prepared(points, metric, period)
     n = data.n
     wanted = np.asarray(targets)
@@ -95,7 +105,13 @@ def ranks_of(
     chosen, wanted = chosen.astype(np.int64), wanted.astype(np.int64)
     ranks: np.ndarray
     if isinstance(data, Space):
-        ranks = direct.mid_ranks(data, chosen, wanted, block_rows=block_rows, progress=progress)
+        if precision != "auto":
+            raise InputError(
+                f"precision={precision!r} has no meaning for {metric}: no products there"
+            )
+        ranks = direct.mid_ranks(
+            data, chosen, wanted, block_rows=block_rows, memory=budget, progress=progress
+        )
         return ranks.reshape(shape)
     ranks = kernel().mid_ranks(
         data,
@@ -103,6 +119,8 @@ def ranks_of(
         wanted,
         representative=find_duplicates(data.original).representative,
         block_rows=block_rows,
+        memory=budget,
+        precision=precision,
         progress=progress,
     )
     return ranks.reshape(shape)

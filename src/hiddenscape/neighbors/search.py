@@ -71,17 +71,20 @@ def find_neighbors(
     precision : str
         The arithmetic of the first products: ``bfloat16``, ``bfloat16x3`` (each number split in
         two), ``float32`` or ``float64``. ``auto`` takes what is fastest on this machine (see
-        ``hiddenscape doctor``). Rows that its proven error bound leaves in doubt climb to the next;
-        ``certificate`` says where each was proven. Changes time, never the result.
+        ``hiddenscape doctor``), after a try with few coordinates where a sample says that they hold
+        the points (:mod:`hiddenscape.kernels.projection`). Rows that a proven error bound leaves in
+        doubt climb to the next; ``certificate`` says where each was proven. Changes time, never the
+        result.
     memory : int or str, optional
         Working memory beside the points and the result, in bytes or as ``"2GB"``; 1 GB by default.
     block_rows : int, optional
         Rows per block of products. Changes time and memory, never the result.
     checkpoint : path, optional
         A file for the state of a long search, written every 30 seconds and removed at the end. The
-        same search with the same file goes on where a killed one was.
+        same search with the same file goes on where a killed one was (rows that climbed to a later
+        arithmetic are searched there again). A file that is no such state is refused.
     progress : callable, optional
-        Called with (rows done, rows in all).
+        Called with (rows done, rows in all), from a thread of the search; distinct rows count.
 
     Returns
     -------
@@ -110,12 +113,16 @@ def find_neighbors(
     kappa is computed from what rounding lost on these very rows
     (:mod:`hiddenscape.kernels.products`). A row keeps every j that this does not place beyond its
     k-th nearest; their distances are recomputed. Each recomputed distance is held against its
-    bounds, and a sample of other pairs of every block too: a product that breaks them is not used.
+    bounds, and 32 other pairs of every block too: products that break them are not used. (A single
+    wrong product among a million that nobody looks at would pass: this finds faulty libraries and
+    broken units, not one flipped bit.)
 
     Identical rows are found first and searched once. The last three metrics compute every pair in
     compiled loops, many times slower than a matrix product where d is large; Hamming distances of
     whole numbers from a range of up to 65,536 are counted 64 columns at a time. ``periodic`` holds
-    the points as float64. The first search of a machine compiles for some seconds.
+    the points as float64. The first search of a machine
+    compiles for half a minute at most; compiled code is kept beside the package or in the user's
+    cache folder (``NUMBA_CACHE_DIR`` names another).
 
     Examples
     --------
@@ -131,8 +138,7 @@ def find_neighbors(
         raise InputError(f"k must be a whole number of at least 1, got {k}")
     if k >= data.n:
         raise InputError(f"site has {data.n} rows, k = {k} needs at least {k + 1}")
-    if block_rows is not None and block_rows < 1:
-        raise InputError(f"block_rows must be at least 1, got {block_rows}")
+    block_rows = checked_block(block_rows)
     on_cpu = _is_cpu(device)
     options: dict[str, Any] = {
         "block_rows": block_rows,
@@ -142,7 +148,7 @@ def find_neighbors(
     }
     if isinstance(data, Cloud):
         options["precision"] = precision
-        options["checkpoint"] = None if checkpoint is None else Path(checkpoint)
+        options["checkpoint"] = _checked_file(checkpoint)
         options |= {} if on_cpu else {"device": device}
     elif not on_cpu:
         raise InputError(f"device={device!r}: distances by {metric} are made on the processor only")
@@ -192,9 +198,35 @@ def check_graph_of(points: ArrayLike, graph: NeighborGraph) -> None:
         )
 
 
+def checked_block(block_rows: int | None) -> int | None:
+    """Rows per block as a whole number of at least 1.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if block_rows is None:
+        return None
+    size = whole("block_rows", block_rows)
+    if size < 1:
+        raise InputError(f"block_rows must be at least 1, got {block_rows}")
+    return size
+
+
+def _checked_file(checkpoint: object) -> Path | None:
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | Path) or not str(checkpoint):
+        raise InputError(f"checkpoint must be the path of a file, got {checkpoint!r}")
+    return Path(checkpoint)
+
+
 def _is_cpu(device: object) -> bool:
     if not isinstance(device, str) or device.split(":")[0] not in ("cpu", "cuda"):
         raise InputError(f"device must be 'cpu', 'cuda' or 'cuda:NUMBER', got {device!r}")
+    if device.startswith("cpu:"):
+        raise InputError(f"there is one 'cpu', got device={device!r}")
     return device == "cpu"
 
 

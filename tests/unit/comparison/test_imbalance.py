@@ -371,5 +371,5 @@ def test_queries_of_a_matrix(rng: np.random.Generator) -> None:
     assert matrix.stderr[0, 2] == one.stderr
     with pytest.raises(InputError, match="jackknife"):
         information_imbalance(sites[0], sites[1], queries=30, stderr="jackknife")
-    with pytest.raises(InputError, match="subset of 90 rows"):
+    with pytest.raises(InputError, match="queries of 90 rows"):
         information_imbalance(sites[0], sites[1], queries=91)

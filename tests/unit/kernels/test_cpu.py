@@ -166,6 +166,19 @@ def test_too_little_memory() -> None:
         cpu.mid_ranks(x, np.arange(100), (np.arange(100)[:, None] + 1) % 100, memory=5000)
 
 
+def test_too_little_memory_shows_before_the_work() -> None:
+    """The last rung needs most: it is asked first."""
+    r = np.random.default_rng(3)
+    x = cloud(r.normal(size=(900, 300)))
+    seen: list[int] = []
+    with pytest.raises(InputError, match="at least"):
+        cpu.nearest(
+            x, 5, memory=950_000, precision="float32", block_rows=64,
+            progress=lambda a, _: seen.append(a),
+        )  # fmt: skip
+    assert not seen
+
+
 def test_unknown_precision() -> None:
     with pytest.raises(InputError, match="no precision 'half'; there are: auto, bfloat16"):
         cpu.nearest(cloud(np.eye(4)), 1, precision="half")

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hiddenscape.kernels import machine
+from hiddenscape.kernels import machine, products
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,42 @@ def test_without_a_unit_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HIDDENSCAPE_BFLOAT16", "0")
     monkeypatch.setattr(machine, "_rate", lambda name: pytest.fail("measured"))
     assert [name for name, _ in machine.ladder("auto", small=False)] == ["float32", "float64"]
+
+
+def test_the_unit_is_measured_as_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:
+        pytest.skip("torch before 2.9")
+    seen = []
+    honest = products._on_unit
+
+    def spy(*a: object) -> None:
+        seen.append((matmul.fp32_precision, torch.get_num_threads()))
+        honest(*a)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(products, "_on_unit", spy)
+    before = matmul.fp32_precision
+    assert machine._rate("bfloat16") > 0
+    assert {precision for precision, _ in seen} == {"bf16"}
+    assert matmul.fp32_precision == before
+
+
+def test_settings_of_torch_come_back_after_overlapping_searches() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = products.unit_ready(), products.unit_ready()
+        with first:
+            other = threading.Thread(target=second.__enter__)
+            other.start()
+            other.join()
+        assert torch.get_num_threads() == 2
+        second.__exit__(None, None, None)
+        assert not products._before
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_forced_rung_comes_first() -> None:

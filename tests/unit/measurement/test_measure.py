@@ -86,9 +86,9 @@ def test_one_search_per_site_serves_all(tmp_path, sites, labels, monkeypatch) ->
     calls = []
     real = engine.find_neighbors
 
-    def counted(points, *, k):
+    def counted(points, *, k, **options):
         calls.append(k)
-        return real(points, k=k)
+        return real(points, k=k, **options)
 
     monkeypatch.setattr(engine, "find_neighbors", counted)
     hs.measure(run, max_rank=16)

@@ -51,6 +51,14 @@ def test_copies_share_the_proof_of_their_first_row() -> None:
         ({"device": "cuda", "metric": "hamming"}, "processor only"),
         ({"memory": "lots"}, "memory must read like"),
         ({"memory": 5}, "at least"),
+        ({"memory": float("nan")}, "memory must be"),
+        ({"memory": [1]}, "memory must be"),
+        ({"block_rows": True}, "block_rows must be a whole number"),
+        ({"block_rows": 2.5}, "block_rows must be a whole number"),
+        ({"block_rows": 0}, "block_rows must be at least 1"),
+        ({"checkpoint": 5}, "checkpoint must be the path"),
+        ({"checkpoint": ""}, "checkpoint must be the path"),
+        ({"device": "cpu:0"}, "there is one 'cpu'"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, object], said: str) -> None:
@@ -58,17 +66,27 @@ def test_options_that_make_no_sense(options: dict[str, object], said: str) -> No
         hs.find_neighbors(np.eye(9), k=2, **options)  # type: ignore[arg-type]
 
 
-def test_ties_of_a_given_graph_are_put_in_order() -> None:
-    given = hs.NeighborGraph.from_arrays(
-        np.array([[2, 1], [0, 2], [1, 0]]), np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 1.0]])
-    )
-    assert given.indices.tolist() == [[1, 2], [0, 2], [0, 1]]
+@pytest.mark.parametrize("block_rows", [0, -3, 2.5, "a"])
+def test_ranks_in_blocks_that_make_no_sense(block_rows: object) -> None:
+    with pytest.raises(InputError, match="block_rows must be"):
+        hs.ranks_of(np.eye(4), [[1], [0], [3], [2]], block_rows=block_rows)  # type: ignore[arg-type]
+
+
+def test_ranks_do_not_depend_on_how_they_are_counted(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(200, 9))
+    targets = (np.arange(200)[:, None] + np.arange(1, 4)) % 200
+    want = hs.ranks_of(x, targets)
+    for options in ({"precision": "bfloat16"}, {"precision": "float32"}, {"memory": "200kB"}):
+        assert np.array_equal(hs.ranks_of(x, targets, **options), want)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no precision 'half'"):
+        hs.ranks_of(x, targets, precision="half")
+
+
+def test_a_given_graph_claims_no_proof_of_its_own() -> None:
+    lists = np.array([[2, 1], [0, 2], [1, 0]]), np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 1.0]])
+    given = hs.NeighborGraph.from_arrays(*lists)
+    assert given.indices.tolist() == lists[0].tolist()
     assert given.certificate is None
-    claimed = hs.NeighborGraph.from_arrays(given.indices, given.distances, exact=True)
+    claimed = hs.NeighborGraph.from_arrays(*lists, exact=True)
     assert claimed.certificate is not None
     assert claimed.certificate.counts() == {"the caller's word": 3}
-    with pytest.raises(InputError, match="nearest first"):
-        hs.NeighborGraph.from_arrays(
-            np.array([[1, 2, 3], [0, 2, 3], [1, 0, 3], [0, 1, 2]]),
-            np.array([[1.0, 1.0, 0.5], [1, 2, 3], [1, 1, 1], [1, 1, 1]]),
-        )
