@@ -18,8 +18,9 @@ from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares,
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
-from hiddenscape.kernels.spots import Spoiled, check_block, faulty
-from hiddenscape.kernels.threads import apart, cores, in_threads, one_blas_thread
+from hiddenscape.kernels.spots import Spoiled, faulty
+from hiddenscape.kernels.threads import cores, in_threads
+from hiddenscape.kernels.tiles import Scratch, Tiles, rounds
 
 __all__ = ["mid_ranks"]
 
@@ -155,13 +156,13 @@ class _Counts:
     ) -> None:
         self.points, self.screen, self.same = points, screen, same
         self.queries, self.targets = queries, targets
-        self.near, self.width = screen.near, screen.width
+        self.tiles = Tiles(screen)
+        self.near, self.width = self.tiles.near, self.tiles.width
         self.nearer = np.zeros(targets.shape, dtype=np.int64)
         self.tied = np.zeros(targets.shape, dtype=np.int64)
         self.recomputed = 0
         self._adding = threading.Lock()
-        self._products: dict[int, np.ndarray] = {}
-        self._turned: dict[int, np.ndarray] = {}
+        self._turned = Scratch(screen.dtype)
         self.exact = self._exact_distances()
         kind = screen.dtype.type
         if screen.exact:
@@ -177,19 +178,14 @@ class _Counts:
     def symmetric(self, size: int, progress: Callable[[int, int], object] | None) -> None:
         """All rows are queries, in order: each product is made once."""
         n = self.points.n
-        parts = list(blocks(n, size))
-        tiles = [
-            (parts[i], parts[(i + shift) % len(parts)])
-            for shift in range(len(parts) // 2 + 1)
-            for i in range(len(parts) if 2 * shift != len(parts) else len(parts) // 2)
-        ]
+        tiles = [pair for pairs in rounds(list(blocks(n, size))) for pair in pairs]
 
         def work(tile: _Tile, worker: int) -> None:
             (a, b), (low, high) = tile
-            g = self._multiply(slice(a, b), np.arange(a, b), (low, high), worker)
+            g = self.tiles.multiply(slice(a, b), np.arange(a, b), (low, high), worker)
             self._count(g, np.arange(a, b), low)
             if (a, b) != (low, high):
-                t = self._scratch(self._turned, worker, (high - low, b - a))
+                t = self._turned.take(worker, high - low, b - a)
                 _turn(g, t)
                 self._count(t, np.arange(low, high), a)
 
@@ -206,7 +202,7 @@ class _Counts:
         def work(tile: _Tile, worker: int) -> None:
             slots = np.arange(*tile[0])
             mine = self.queries[slots]
-            self._count(self._multiply(mine, mine, tile[1], worker), slots, tile[1][0])
+            self._count(self.tiles.multiply(mine, mine, tile[1], worker), slots, tile[1][0])
 
         self._run(work, tiles, lambda tile: frozenset((tile[0][0],)), len(tiles), q, progress)
 
@@ -227,27 +223,7 @@ class _Counts:
             if progress is not None:
                 progress(rows * finished // total, rows)
 
-        with one_blas_thread(), self.screen.ready():
-            apart(work, tiles, places, done)
-
-    def _multiply(
-        self, which: slice | np.ndarray, rows: np.ndarray, columns: tuple[int, int], worker: int
-    ) -> np.ndarray:
-        """Products of some rows with some columns, tested against their bounds."""
-        g = self._scratch(self._products, worker, (len(rows), columns[1] - columns[0]))
-        left = self.screen.operand(which)
-        same = isinstance(which, slice) and (which.start, which.stop) == columns
-        self.screen.product(left, left if same else self.screen.operand(slice(*columns)), g)
-        check_block(self.screen, g, rows, columns[0], self.near, self.width)
-        return g
-
-    def _scratch(
-        self, held: dict[int, np.ndarray], worker: int, shape: tuple[int, int]
-    ) -> np.ndarray:
-        size = shape[0] * shape[1]
-        if worker not in held or held[worker].size < size:
-            held[worker] = np.empty(size, dtype=self.screen.dtype)
-        return held[worker][:size].reshape(shape)
+        self.tiles.run(work, tiles, places, done)
 
     def _exact_distances(self) -> np.ndarray:
         """Of every target, recomputed; squared (and whole) where the screen is exact."""

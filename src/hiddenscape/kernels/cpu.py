@@ -206,7 +206,9 @@ class _Search:
         steps = steps_of(n, plan)
         total, done = sum(s.pairs for s in steps), 0
         crowded: list[np.ndarray] = []
-        saved = Checkpoint(self.path, self.points, (self.k, plan, screen.fingerprint))
+        # Only a state on disk needs to know what the bounds are made of.
+        made_of = "" if self.path is None else screen.fingerprint
+        saved = Checkpoint(self.path, self.points, (self.k, plan, made_of))
         self.saved = saved
         first = saved.open(self.indices, self.distances, crowded)
         current: Pass | None = None

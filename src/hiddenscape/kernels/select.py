@@ -288,6 +288,43 @@ def _order(d: np.ndarray, index: np.ndarray, m: int) -> None:
 
 
 @jit
+def _decide(
+    values: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    shift: int,
+    i: int,
+    width: np.ndarray,
+    k: int,
+    quantum: float,
+    exact: bool,
+    lower: np.ndarray,
+    index: np.ndarray,
+    m: int,
+    scratch: np.ndarray,
+    room: np.ndarray,
+    indices: np.ndarray,
+    distances: np.ndarray,
+) -> int:
+    """The k nearest of row i from a list of m; how many pairs lay outside their bounds."""
+    m, _ = _cut(lower, index, m, width[i], width, k, quantum, exact, scratch)
+    if m < k:  # only products that are no numbers can leave a list so short
+        return 1
+    outside = 0
+    for t in range(m):
+        j = index[t]
+        claimed = np.float64(lower[t])
+        length = distance(values, original, exponent, i, j, room)
+        outside += outside_bounds(claimed, width[i] + width[j], math.ldexp(length, shift), quantum)
+        scratch[t] = math.sqrt(claimed) if exact else length
+    _order(scratch, index, m)
+    for t in range(k):
+        indices[i, t] = index[t]
+        distances[i, t] = scratch[t]
+    return outside
+
+
+@jit
 def decide_short(
     values: np.ndarray,
     original: np.ndarray,
@@ -317,23 +354,10 @@ def decide_short(
     for s in slots:
         if limit[s] == -np.inf:
             continue
-        i = rows[s]
-        m, _ = _cut(lower[s], index[s], count[s], width[i], width, k, quantum, exact, scratch)
-        if m < k:  # only products that are no numbers can leave a list so short
-            outside += 1
-            continue
-        for t in range(m):
-            j = index[s, t]
-            claimed = np.float64(lower[s, t])
-            length = distance(values, original, exponent, i, j, room)
-            outside += outside_bounds(
-                claimed, width[i] + width[j], math.ldexp(length, shift), quantum
-            )
-            scratch[t] = math.sqrt(claimed) if exact else length
-        _order(scratch, index[s], m)
-        for t in range(k):
-            indices[i, t] = index[s, t]
-            distances[i, t] = scratch[t]
+        outside += _decide(
+            values, original, exponent, shift, rows[s], width, k, quantum, exact,
+            lower[s], index[s], count[s], scratch, room, indices, distances,
+        )  # fmt: skip
     return outside
 
 
@@ -376,20 +400,8 @@ def decide_full(
                 lower[m] = value
                 index[m] = j
                 m += 1
-        m, _ = _cut(lower, index, m, width[i], width, k, quantum, exact, scratch)
-        if m < k:
-            outside += 1
-            continue
-        for t in range(m):
-            j = index[t]
-            claimed = np.float64(lower[t])
-            length = distance(values, original, exponent, i, j, room)
-            outside += outside_bounds(
-                claimed, width[i] + width[j], math.ldexp(length, shift), quantum
-            )
-            scratch[t] = math.sqrt(claimed) if exact else length
-        _order(scratch, index, m)
-        for t in range(k):
-            indices[i, t] = index[t]
-            distances[i, t] = scratch[t]
+        outside += _decide(
+            values, original, exponent, shift, i, width, k, quantum, exact,
+            lower, index, m, scratch, room, indices, distances,
+        )  # fmt: skip
     return outside

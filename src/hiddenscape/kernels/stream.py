@@ -7,9 +7,8 @@ into memory together are made panel by panel; products of two panels are then ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from hiddenscape.kernels.arrays import blocks
 from hiddenscape.kernels.budget import Plan
 from hiddenscape.kernels.screen import Screen
 from hiddenscape.kernels.select import decide_short, push_columns, push_rows
-from hiddenscape.kernels.spots import Spoiled, check_block
-from hiddenscape.kernels.threads import apart, cores, in_threads, one_blas_thread
+from hiddenscape.kernels.spots import Spoiled
+from hiddenscape.kernels.threads import cores, in_threads
+from hiddenscape.kernels.tiles import Tiles, rounds
 
 __all__ = ["Pass", "Step", "Tile", "steps_of"]
 
@@ -61,8 +61,7 @@ class Step:
 def steps_of(n: int, plan: Plan) -> list[Step]:
     """All pairs of n rows, each once within a panel, as steps of blocks that hardly collide.
 
-    Step s pairs every block with the one s places on, round and round, so that no block is in more
-    than two pairs of a step.
+    Inside a panel they are the :func:`hiddenscape.kernels.tiles.rounds` of its blocks.
     """
     out = []
     for low in range(0, n, plan.panel):
@@ -70,14 +69,11 @@ def steps_of(n: int, plan: Plan) -> list[Step]:
         mine = [(low + a, low + b) for a, b in blocks(panel[1] - low, plan.block)]
         others = [*blocks(low, plan.block)]
         others += [(panel[1] + a, panel[1] + b) for a, b in blocks(n - panel[1], plan.block)]
-        size = len(mine)
-        groups = []
-        for shift in range(size // 2 + 1):
-            whole = size if 2 * shift != size else size // 2
-            pairs = [(mine[i], mine[(i + shift) % size]) for i in range(whole)]
-            groups.append(tuple(Tile(min(p), max(p), p[0] != p[1]) for p in pairs))
+        groups = [
+            tuple(Tile(min(p), max(p), p[0] != p[1]) for p in pairs) for pairs in rounds(mine)
+        ]
         for shift in range(len(others)):
-            at = [others[(i + shift) % len(others)] for i in range(size)]
+            at = [others[(i + shift) % len(others)] for i in range(len(mine))]
             groups.append(tuple(Tile(a, b, False) for a, b in zip(mine, at, strict=True)))
         out += [Step(panel, g, g is groups[-1]) for g in groups]
     return out
@@ -92,14 +88,14 @@ class Pass:
 
     def __init__(self, screen: Screen, k: int, plan: Plan, rows: np.ndarray) -> None:
         self.screen, self.k, self.plan = screen, k, plan
-        self.near, self.width = screen.near, screen.width
+        self.tiles = Tiles(screen)
+        self.near, self.width = self.tiles.near, self.tiles.width
         capacity = plan.capacity
         self.rows = rows
         self.lower = np.empty((len(rows), capacity), dtype=screen.dtype)
         self.index = np.empty((len(rows), capacity), dtype=np.int32)
         self.count = np.zeros(len(rows), dtype=np.int64)
         self.limit = np.full(len(rows), np.inf, dtype=screen.dtype)
-        self._products: dict[int, np.ndarray] = {}
 
     def step(self, step: Step, progress: Callable[[int], object] | None = None) -> None:
         """Offer the pairs of one step to the rows of its panel, which are the rows at hand."""
@@ -107,7 +103,7 @@ class Pass:
 
         def work(tile: Tile, worker: int) -> None:
             rows = np.arange(*tile.rows)
-            g = self._multiply(slice(*tile.rows), rows, tile.columns, worker)
+            g = self.tiles.multiply(slice(*tile.rows), rows, tile.columns, worker)
             self._offer(g, rows, rows - low, tile.columns[0])
             if tile.both:
                 push_columns(
@@ -116,7 +112,7 @@ class Pass:
                     self.count, self.limit,
                 )  # fmt: skip
 
-        self._run(work, step.tiles, lambda tile: tile.places,
+        self.tiles.run(work, step.tiles, lambda tile: tile.places,
                   None if progress is None else lambda tile: progress(tile.pairs))  # fmt: skip
 
     def offer_all(self) -> None:
@@ -129,10 +125,10 @@ class Pass:
         def work(pair: tuple[tuple[int, int], tuple[int, int]], worker: int) -> None:
             slots = np.arange(*pair[0])
             mine = self.rows[slots]
-            g = self._multiply(mine, mine, pair[1], worker)
+            g = self.tiles.multiply(mine, mine, pair[1], worker)
             self._offer(g, mine, slots, pair[1][0])
 
-        self._run(work, pairs, lambda pair: frozenset((pair[0][0],)), None)
+        self.tiles.run(work, pairs, lambda pair: frozenset((pair[0][0],)), None)
 
     def decide(self, indices: np.ndarray, distances: np.ndarray) -> np.ndarray:
         """Write the lists of all rows but the crowded ones, which are returned.
@@ -155,35 +151,6 @@ class Pass:
         if sum(in_threads(work, parts)):
             raise Spoiled(screen.rung)
         return np.asarray(self.rows[np.isneginf(self.limit)])
-
-    def _run(
-        self,
-        work: Callable[[Any, int], None],
-        items: Sequence[Any],
-        places: Callable[[Any], frozenset[int]],
-        done: Callable[[Any], object] | None,
-    ) -> None:
-        with one_blas_thread(), self.screen.ready():
-            apart(work, items, places, done)
-
-    def _multiply(
-        self,
-        which: slice | np.ndarray,
-        rows: np.ndarray,
-        columns: tuple[int, int],
-        worker: int,
-    ) -> np.ndarray:
-        """Products of some rows with some columns, tested against their bounds."""
-        a, b = columns
-        size = self.plan.block**2
-        if worker not in self._products:
-            self._products[worker] = np.empty(size, dtype=self.screen.dtype)
-        g = self._products[worker][: len(rows) * (b - a)].reshape(len(rows), b - a)
-        left = self.screen.operand(which)
-        same = isinstance(which, slice) and (which.start, which.stop) == columns
-        self.screen.product(left, left if same else self.screen.operand(slice(a, b)), g)
-        check_block(self.screen, g, rows, a, self.near, self.width)
-        return g
 
     def _offer(self, g: np.ndarray, rows: np.ndarray, slots: np.ndarray, column: int) -> None:
         push_rows(
