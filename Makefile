@@ -66,5 +66,5 @@ $(VENV)/.demo: $(VENV)/.made $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "installing what the tests need" >&2
-	@$(PIP) $(PINNED) -e '.[dev,hf,images]'
+	@$(PIP) $(PINNED) -e '.[dev,hf,images,adapters,datasets,formats]'
 	@touch $@

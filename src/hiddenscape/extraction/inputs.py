@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hiddenscape.data.dataset import Dataset
-from hiddenscape.data.text import Tokens, fit_tokens, tokenize
+from hiddenscape.data.tokens import Tokens, fit_tokens, tokenize
 from hiddenscape.errors import InputError
 from hiddenscape.models.batching import (
     array_batch,

@@ -25,11 +25,15 @@ __all__ = ["Batch", "Check", "Network", "TorchNetwork", "move_to", "wrap_module"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Batch:
-    """Inputs of one forward pass and the masks that belong to its rows."""
+    """Inputs of one forward pass, the masks that belong to its rows, and their row numbers.
+
+    ``rows`` are numbers in the data set; they key what is random per row (samples of a VAE).
+    """
 
     args: tuple[torch.Tensor, ...] = ()
     kwargs: Mapping[str, torch.Tensor] = field(default_factory=dict)
     masks: Masks = field(default_factory=Masks)
+    rows: tuple[int, ...] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
@@ -37,6 +41,7 @@ class Batch:
             args=tuple(a.to(device) for a in self.args),
             kwargs={k: v.to(device) for k, v in self.kwargs.items()},
             masks=self.masks,
+            rows=self.rows,
         )
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiddenscape.data.text import Tokens, fit_tokens, text_dataset
+from hiddenscape.data.text import text_dataset
+from hiddenscape.data.tokens import Tokens, fit_tokens
 from hiddenscape.errors import InputError
 
 
