@@ -44,5 +44,8 @@ def command(what: str, where: str | None) -> None:
 def _sites(where: str) -> list[str]:
     if any((Path(where) / sign).exists() for sign in ("acts", "run.json")):
         points = hs.open_run(where).representations
-        return [f"{s.key}\tdepth {s.depth:g}, width {points[s].shape[1]}" for s in points.sites]
+        entries = points.entries
+        return [
+            f"{s.key}\tdepth {s.depth:g}, width {entries[s.key]['shape'][0]}" for s in points.sites
+        ]
     return [f"{s.name}\tdepth {s.depth:g}" for s in hs.open_network(where).sites]

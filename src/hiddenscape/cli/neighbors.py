@@ -77,7 +77,7 @@ def command(
     The row itself is never among its neighbors; ties are in the order of row numbers.
     """
     points = hs.open_run(run).representations
-    wanted = [points.find(site) for site in sites] or [site.key for site in points.sites]
+    wanted = [points.find(site) for site in sites] or [site.key for site in points.point_sites]
     if outside := [row for row in rows if not 0 <= row < len(points)]:
         raise click.UsageError(f"row {outside[0]} is not among 0 to {len(points) - 1}")
     ids = points.ids
@@ -86,7 +86,7 @@ def command(
     for key in wanted:
         with show_progress() as progress:
             graph = hs.find_neighbors(
-                points[key],
+                points.points(key),
                 k=k,
                 metric=metric,
                 period=period,

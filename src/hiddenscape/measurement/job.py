@@ -86,7 +86,7 @@ class Job:
 
     def across_done(self, analysis: Analysis) -> bool:
         # What was measured over all sites holds every pair of some of them, and must not make way.
-        over = (self.sites, tuple(self.rs.sites))
+        over = (self.sites, self.rs.point_sites)
         return any(self._over(analysis, sites).done(self.results) for sites in over)
 
     def _over(self, analysis: Analysis, sites: Sequence[Site]) -> Unit:
@@ -96,7 +96,7 @@ class Job:
     def load(self, site: Site) -> np.ndarray:
         # Otherwise the pages of every site read so far would stay in memory.
         self.rs.release()
-        array = self.rs[site.key]
+        array = self.rs.points(site.key)
         whole = len(self.rows) == len(array)
         points: np.ndarray = array[:] if whole else array[self.rows]
         return points.reshape(len(points), -1)
@@ -128,8 +128,13 @@ def prepare(
     warnings += [f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:5]]
     if len(withdrawn) > 5:
         warnings.append(f"{len(withdrawn) - 5} more sites were not offered: see acts/manifest.json")
+    warnings += [
+        f"site {s.key} holds every token and was not measured: only pooled sites have one point "
+        "per row"
+        for s in rs.ragged_sites
+    ]
     _forget_other_points(run, rs)
-    contents = {s.key: content_of(rs, s, rows) for s in rs.sites}
+    contents = {s.key: content_of(rs, s, rows) for s in rs.point_sites}
     return Job(run, rs, settings, analyses, chosen, rows, dropped, columns, warnings, contents)
 
 
@@ -157,9 +162,9 @@ class Selected:
 
     def __init__(self, job: Job, site: Site) -> None:
         self._job, self._site = job, site
-        width = int(np.prod(job.rs[site.key].shape[1:]))
-        self.shape = (len(job.rows), width)
-        self.dtype = job.rs[site.key].dtype
+        points = job.rs.points(site.key)
+        self.shape = (len(job.rows), int(np.prod(points.shape[1:])))
+        self.dtype = points.dtype
         self.ndim = 2
 
     def __len__(self) -> int:
@@ -170,5 +175,5 @@ class Selected:
         return points if dtype is None else points.astype(dtype, copy=False)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        out: np.ndarray = self._job.rs[self._site.key][self._job.rows[key]]
+        out: np.ndarray = self._job.rs.points(self._site.key)[self._job.rows[key]]
         return out.reshape(*out.shape[: np.ndim(self._job.rows[key])], -1)

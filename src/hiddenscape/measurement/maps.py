@@ -32,7 +32,8 @@ def write_maps(path: Path, rs: RepresentationSet, sites: Sequence[Site], rows: n
     explained: dict[str, list[float | None]] = {}
     for site in sites:
         rs.release()
-        points = rs[site.key][:] if len(rows) == len(rs) else rs[site.key][rows]
+        array = rs.points(site.key)
+        points = array[:] if len(rows) == len(rs) else array[rows]
         coordinates, shares = pca_map(points.reshape(len(points), -1))
         tensors[site.key] = np.ascontiguousarray(coordinates, dtype=np.float32)
         explained[site.key] = [float(s) if np.isfinite(s) else None for s in shares]

@@ -66,7 +66,7 @@ def digest(*parts: object) -> str:
 
 def content_of(rs: RepresentationSet, site: Site, rows: np.ndarray) -> str:
     """The hash over the rows of a site that are measured."""
-    return digest(rs[site.key].content_hash, digest(rows.tolist()))
+    return digest(rs.points(site.key).content_hash, digest(rows.tolist()))
 
 
 def params_hash(analysis: Analysis, settings: Settings) -> str:
@@ -105,18 +105,30 @@ def unit(
 def select_sites(rs: RepresentationSet, wanted: Sequence[str] | None) -> tuple[Site, ...]:
     """The sites to measure, by key, by name or by pattern (``resid_post.*``); all for None.
 
+    Sites that hold every token are left out: they have no single point per row.
+
     Raises
     ------
     SiteError
         For a site that is not stored (from the reader, with close matches).
+    InputError
+        If nothing but sites with every token is left.
     """
+    if not rs.point_sites:
+        raise InputError(
+            f"{rs.path}: every site holds all tokens and no single point per row: extract with a "
+            "pooling such as mean"
+        )
     if wanted is None:
-        return tuple(rs.sites)
+        return rs.point_sites
     keys: set[str] = set()
     for name in wanted:
         fits = {s.key for s in rs.sites if fnmatchcase(s.name, name) or fnmatchcase(s.key, name)}
         keys |= fits or {rs.find(name)}
-    return tuple(site for site in rs.sites if site.key in keys)
+    chosen = tuple(site for site in rs.point_sites if site.key in keys)
+    if not chosen:
+        rs.points(min(keys))  # says why
+    return chosen
 
 
 def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray]:

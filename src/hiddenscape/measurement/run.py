@@ -111,7 +111,7 @@ def measure(
         if progress is not None:
             progress(done, job.n_units)
     _write_summary(job)
-    write_maps(run.path / "map" / "pca.safetensors", job.rs, job.rs.sites, job.rows)
+    write_maps(run.path / "map" / "pca.safetensors", job.rs, job.rs.point_sites, job.rows)
     table = run.table
     read_profile(run, table)
     return table

@@ -37,7 +37,7 @@ def common_rows(job: Job) -> tuple[np.ndarray, set[str]]:
     keep = np.ones(n, dtype=bool)
     mostly: set[str] = set()
     # All stored sites count, chosen or not: what is measured later must enter the same rows.
-    for site in job.rs.sites:
+    for site in job.rs.point_sites:
         found = find_duplicates(job.load(site))
         repeats = found.representative != np.arange(n)
         if repeats.mean() > _MOSTLY_REPEATS:

@@ -13,7 +13,7 @@ from hiddenscape.errors import IncompleteStore, InputError
 from hiddenscape.store.shards import MappedFile, decode
 from hiddenscape.types import Site
 
-__all__ = ["SiteArray", "name_ranges"]
+__all__ = ["SiteArray", "inside", "name_ranges"]
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -133,7 +133,7 @@ class SiteArray:
         if isinstance(index, slice):
             found = self._of_slice(index)
         elif isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.bool_)):
-            row = int(_inside(np.asarray(int(index)), len(self)))
+            row = int(inside(np.asarray(int(index)), len(self)))
             found = self._of_slice(slice(row, row + 1))[0]
         else:
             found = self._of_rows(np.asarray(index))
@@ -147,7 +147,7 @@ class SiteArray:
         The blocks are the same whatever the shards are.
         """
         if rows is None:
-            rows = max(1, _BLOCK_BYTES // max(1, self.nbytes // len(self)))
+            rows = max(1, _BLOCK_BYTES // max(1, self.nbytes // max(1, len(self))))
         if rows < 1:
             raise InputError(f"a block needs at least 1 row, got {rows}")
         for start in range(0, len(self), rows):
@@ -194,7 +194,7 @@ class SiteArray:
             return np.empty((*index.shape, *self.shape[1:]), self.dtype)
         if index.dtype.kind not in "iu":
             raise InputError(f"rows are picked by whole numbers, got {index.dtype}")
-        rows = _inside(index.reshape(-1), len(self))
+        rows = inside(index.reshape(-1), len(self))
         part = np.searchsorted(self._starts, rows, side="right") - 1
         lost = (part < 0) | (rows >= self._stops[part]) if len(self._parts) else rows >= 0
         if lost.any():
@@ -220,7 +220,8 @@ class SiteArray:
             )
 
 
-def _inside(rows: np.ndarray, n: int) -> np.ndarray:
+def inside(rows: np.ndarray, n: int) -> np.ndarray:
+    """Row numbers with negative ones counted from the end; refuses those outside."""
     rows = rows.astype(np.int64, copy=False)
     wrong = (rows < -n) | (rows >= n)
     if wrong.any():

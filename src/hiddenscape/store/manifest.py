@@ -24,11 +24,13 @@ __all__ = [
     "SCHEMA",
     "Manifest",
     "hash_environment",
+    "is_ragged",
     "read_manifest",
     "row_edges",
     "row_tensors",
     "shard_name",
     "site_entry",
+    "token_tensors",
     "versions",
 ]
 
@@ -67,7 +69,7 @@ def site_entry(
     site : Site
         Name, depth, block and pooling.
     shape : sequence of int
-        Shape of one row: ``(d,)`` for points.
+        Shape of one row: ``(d,)`` for points. Of one token where the pooling is ``tokens``.
     dtype : str
         ``float32``, ``float64``, ``float16`` or ``bfloat16``.
     path, io, index : optional
@@ -160,11 +162,14 @@ class Manifest:
         """A manifest of ``rows`` rows in shards of ``shard_rows`` (default: about 128 MB each).
 
         ``sites`` are made by :func:`site_entry`; ``identity`` adds the fields of the network, the
-        input and the data set (``dataset.rows`` is filled in).
+        input and the data set (``dataset.rows`` is filled in). With ragged sites ``shard_rows``
+        must be given: their rows have no size known here.
         """
         given = dict(identity or {})
         entries = [dict(s) for s in sites]
         if shard_rows is None:
+            if any(is_ragged(s) for s in entries):
+                raise InputError("rows of ragged sites have no known size: give shard_rows")
             sizes = [int(np.prod(s["shape"])) * _itemsize(s["dtype"]) for s in entries]
             shard_rows = max(1, min(int(rows), _DEFAULT_SHARD_BYTES // max(1, sum(sizes))))
         given |= {
@@ -209,6 +214,11 @@ class Manifest:
             for e in self.identity["sites"]
         ]
         return tuple(sorted(found, key=lambda site: site.depth))
+
+    @property
+    def ragged(self) -> tuple[str, ...]:
+        """Keys of the sites that hold every token, in the order of the manifest."""
+        return tuple(e["key"] for e in self.identity["sites"] if is_ragged(e))
 
     @property
     def environment(self) -> Mapping[str, Any]:
@@ -296,16 +306,14 @@ def _check_sites(entries: Any) -> None:
         site = Site(entry["site"], depth=entry["depth"], pooling=entry["pooling"])
         if site.key != entry["key"]:
             raise InputError(f"site {entry['site']!r} has key {entry['key']!r}, not {site.key!r}")
-        if site.pooling == "tokens":
-            raise InputError(
-                f"site {site.key!r}: ragged pooling 'tokens' is not stored by this version"
-            )
-        if entry["key"] in _ROW_TENSORS:
+        if entry["key"] in _ROW_TENSORS or entry["key"] in _TOKEN_TENSORS:
             raise InputError(f"site name {entry['key']!r} is reserved")
         if entry["dtype"] not in _POINT_DTYPES:
             raise InputError(f"site {site.key!r}: dtype {entry['dtype']!r}, not {_POINT_DTYPES}")
         if not entry["shape"] or any(type(s) is not int or s < 1 for s in entry["shape"]):
             raise InputError(f"site {site.key!r}: shape of a row is {entry['shape']}, not (d,)")
+        if is_ragged(entry) and len(entry["shape"]) != 1:
+            raise InputError(f"site {site.key!r}: a token has shape {entry['shape']}, not (d,)")
     keys = [entry["key"] for entry in entries]
     if len(set(keys)) < len(keys):
         twice = next(k for k in keys if keys.count(k) > 1)
@@ -315,9 +323,27 @@ def _check_sites(entries: Any) -> None:
 _ROW_TENSORS = {"row": "int64", "n_tokens": "int32", "n_content": "int32", "status": "uint8"}
 
 
+_TOKEN_TENSORS = {
+    "offsets": "int64",
+    "token_id": "int32",
+    "token_pos": "int32",
+    "token_content": "uint8",
+}
+
+
 def row_tensors() -> dict[str, str]:
     """Names and dtypes of the tensors (n,) that describe the rows of a shard (S3)."""
     return dict(_ROW_TENSORS)
+
+
+def token_tensors() -> dict[str, str]:
+    """Names and dtypes of the tensors that describe the tokens of a shard (S4)."""
+    return dict(_TOKEN_TENSORS)
+
+
+def is_ragged(entry: Mapping[str, Any]) -> bool:
+    """Whether a site entry holds every token of a row."""
+    return bool(entry["pooling"] == "tokens")
 
 
 def _check_rows(identity: Mapping[str, Any]) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hiddenscape.errors import IncompleteStore, InputError, SiteError, StoreError
 from hiddenscape.store.arrays import SiteArray, name_ranges
 from hiddenscape.store.manifest import Manifest, read_manifest
+from hiddenscape.store.ragged import RaggedArray, TokenTable
 from hiddenscape.store.rows import label_columns, read_rows, rows_path
 from hiddenscape.store.shards import MappedFile
 from hiddenscape.store.writer import check_shard, shard_files
 from hiddenscape.types import Mask, Site
 
-__all__ = ["RepresentationSet", "SiteArray", "open_store", "store_folder"]
+__all__ = ["RaggedArray", "RepresentationSet", "SiteArray", "open_store", "store_folder"]
 
 
 def store_folder(path: str | Path) -> Path:
@@ -91,7 +93,8 @@ class RepresentationSet:
     """All sites of a store over the same rows in the same order. Made by :func:`open_store`.
 
     ``rs["resid_post.7@mean"]`` is a :class:`SiteArray`; ``rs["resid_post.7"]`` suffices where the
-    site was stored with one pooling only. ``len(rs)`` is the number of rows.
+    site was stored with one pooling only. A site that holds every token (pooling ``tokens``) is a
+    :class:`RaggedArray`. ``len(rs)`` is the number of rows.
 
     Attributes
     ----------
@@ -102,6 +105,8 @@ class RepresentationSet:
         Ordered by depth.
     keys : tuple of str
         ``NAME@POOLING`` of each site, in that order.
+    point_sites, ragged_sites : tuple of Site
+        The sites with one point per row, and those with every token.
     partial : bool
         Whether rows are missing.
     missing : tuple of (start, stop)
@@ -122,7 +127,10 @@ class RepresentationSet:
         self.sites = manifest.sites
         self.keys = tuple(site.key for site in self.sites)
         self.missing = missing
+        self.point_sites = tuple(s for s in self.sites if s.pooling != "tokens")
+        self.ragged_sites = tuple(s for s in self.sites if s.pooling == "tokens")
         self._parts = parts
+        self._tokens = TokenTable(manifest.rows, parts, missing)
 
     @property
     def partial(self) -> bool:
@@ -143,11 +151,29 @@ class RepresentationSet:
     def __contains__(self, key: object) -> bool:
         return key in self.keys
 
-    def __getitem__(self, key: str | Site) -> SiteArray:
+    def __getitem__(self, key: str | Site) -> SiteArray | RaggedArray:
         site = self.sites[self.keys.index(self.find(key))]
         entry = self.manifest.entries[site.key]
+        if site.pooling == "tokens":
+            return RaggedArray(site, entry["shape"][0], entry["dtype"], self._tokens)
         shape = (len(self), *entry["shape"])
         return SiteArray(site, shape, entry["dtype"], self._parts, self.missing)
+
+    def points(self, key: str | Site) -> SiteArray:
+        """The points of a site that has one per row.
+
+        Raises
+        ------
+        SiteError
+            If the site is unknown, or holds every token.
+        """
+        found = self[key]
+        if isinstance(found, RaggedArray):
+            raise SiteError(
+                f"site {found.site.key!r} holds every token and no single point per row: pick a "
+                "pooled site, or extract it with a pooling such as mean"
+            )
+        return found
 
     def find(self, key: str | Site) -> str:
         """The full key of a site given by full key, or by name where it has one pooling only.
@@ -171,9 +197,14 @@ class RepresentationSet:
         near = difflib.get_close_matches(wanted, names, n=3) or list(self.keys[:6])
         raise SiteError(f"no site {wanted!r} in {self.path}: did you mean one of {near}?")
 
+    @property
+    def entries(self) -> dict[str, Mapping[str, Any]]:
+        """What the manifest says of each site, by key."""
+        return self.manifest.entries
+
     def items(self) -> Iterator[tuple[Site, SiteArray]]:
-        """Sites and their points, by depth."""
-        return ((site, self[site.key]) for site in self.sites)
+        """Sites with one point per row and their points, by depth."""
+        return ((site, self.points(site.key)) for site in self.point_sites)
 
     @cached_property
     def _table(self) -> dict[str, np.ndarray]:
@@ -221,7 +252,10 @@ class RepresentationSet:
         return out
 
     def nonfinite_rows(self) -> dict[str, np.ndarray]:
-        """For each site, the numbers of the rows that hold NaN or infinity. Reads every value."""
+        """For each of :attr:`point_sites`, the numbers of the rows that hold NaN or infinity.
+
+        Reads every value.
+        """
         found = {}
         for site, points in self.items():
             bad = []
@@ -240,7 +274,7 @@ class RepresentationSet:
             file.release()
 
     def finite_rows(self) -> Mask:
-        """Mask of the rows that are finite at every site.
+        """Mask of the rows that are finite at each of :attr:`point_sites`.
 
         Rows never move: to leave rows out, use this mask in every site at once, labels included.
         """

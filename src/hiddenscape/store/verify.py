@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from hiddenscape.errors import HiddenscapeError, ShardError, StoreError
-from hiddenscape.store.manifest import Manifest, read_manifest
+from hiddenscape.store.layout import bad_rows, check_offsets
+from hiddenscape.store.manifest import Manifest, read_manifest, token_tensors
 from hiddenscape.store.reader import store_folder
 from hiddenscape.store.rows import read_rows, row_ids_hash, rows_hash, rows_path
-from hiddenscape.store.shards import MappedFile, content_hash, decode
+from hiddenscape.store.shards import MappedFile, content_hash
 from hiddenscape.store.writer import check_shard, shard_files
 
 __all__ = ["Finding", "VerifyReport", "verify"]
@@ -184,10 +185,15 @@ def _check_content(
         )
     if not np.array_equal(file.raw("row"), np.arange(*span)):
         raise ShardError(f"{file.path}: its rows are not {span[0]} to {span[1] - 1} in order")
-    for key, entry in file.header.tensors.items():
-        if key in counts:
-            values = decode(file.raw(key), entry.code).reshape(span[1] - span[0], -1)
-            counts[key] += int((~np.isfinite(values).all(axis=1)).sum())
+    offsets = None
+    if manifest.ragged:
+        problem = check_offsets({name: file.raw(name) for name in token_tensors()})
+        if problem:
+            raise ShardError(f"{file.path}: {problem}: restore it from a copy")
+        offsets = file.raw("offsets")
+    for key in counts:
+        code = file.header.tensors[key].code
+        counts[key] += bad_rows(code, file.raw(key), offsets if key in manifest.ragged else None)
 
 
 def _check_rows(folder: Path, manifest: Manifest, notes: _Notes) -> None:

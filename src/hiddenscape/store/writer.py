@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,9 @@ import numpy as np
 from hiddenscape.errors import IncompleteStore, InputError, ManifestMismatch, ShardError, StoreError
 from hiddenscape.files import clean_temporaries, write_atomic
 from hiddenscape.store.canonical import canonical_json, describe, differences
-from hiddenscape.store.manifest import (
-    Manifest,
-    hash_environment,
-    read_manifest,
-    row_tensors,
-    shard_name,
-)
-from hiddenscape.store.shards import CODES, Header, content_hash, read_header, serialize
+from hiddenscape.store.layout import bad_rows, ready_tensors, shard_layout
+from hiddenscape.store.manifest import Manifest, hash_environment, read_manifest, shard_name
+from hiddenscape.store.shards import Header, content_hash, read_header, serialize
 
 if TYPE_CHECKING:
     from hiddenscape.store.reader import RepresentationSet
@@ -29,7 +25,6 @@ __all__ = ["STATUS", "StoreWriter", "check_shard", "shard_files"]
 STATUS = {"ok": 0, "empty": 1, "skipped": 2, "failed": 3}
 """Codes of the tensor ``status`` (S3)."""
 _SHARD = re.compile(r"rows-(\d{9})-(\d{9})\.safetensors")
-_FILL = {"n_tokens": -1, "n_content": -1, "status": 0}
 
 
 class StoreWriter:
@@ -131,7 +126,10 @@ class StoreWriter:
         tensors : mapping
             Site key to array (n, ...) of the dtype in the manifest; a bfloat16 site is given as
             uint16 words. ``n_tokens``, ``n_content`` (-1 = unknown) and ``status`` (see
-            :data:`STATUS`) may be added; ``row`` is filled in.
+            :data:`STATUS`) may be added; ``row`` is filled in. A site with pooling ``tokens`` is
+            given flat, (T, d) in row order, and then ``offsets`` (n + 1, from 0 to T),
+            ``token_id`` (-1 = unknown), ``token_pos`` and ``token_content`` (0 or 1; each (T,))
+            are needed; a row without tokens is fine.
 
         Returns
         -------
@@ -147,7 +145,7 @@ class StoreWriter:
         """
         if (start, stop) not in self.manifest.ranges:
             raise InputError(f"rows {start} to {stop} are no shard of this store")
-        ready = _ready(self.manifest, start, stop, tensors)
+        ready = ready_tensors(self.manifest, start, stop, tensors)
         metadata = {
             "schema": self.manifest.identity["schema"],
             "run_id": self.manifest.run_id,
@@ -161,7 +159,11 @@ class StoreWriter:
         name = shard_name(start, stop)
         write_atomic(self.folder / name, chunks, needed=size)
         self._known.add(name)
-        return {key: _bad_rows(*ready[key]) for key in self.manifest.entries}
+        ragged = self.manifest.ragged
+        return {
+            key: bad_rows(*ready[key], ready["offsets"][1] if key in ragged else None)
+            for key in self.manifest.entries
+        }
 
     def finish(self) -> RepresentationSet:
         """Open the finished store.
@@ -263,7 +265,8 @@ def check_shard(path: Path, span: tuple[int, int], manifest: Manifest) -> Header
             raise ShardError(
                 f"{path}: {name} is {header.metadata.get(name)!r}, expected {value!r}: {remedy}"
             )
-    layout = _layout(manifest, span[1] - span[0])
+    tokens = header.tensors.get("token_id")
+    layout = shard_layout(manifest, span[1] - span[0], math.prod(tokens.shape) if tokens else 0)
     found = {name: (entry.code, entry.shape) for name, entry in header.tensors.items()}
     for name in sorted({*layout, *found}):
         if layout.get(name) != found.get(name):
@@ -272,48 +275,3 @@ def check_shard(path: Path, span: tuple[int, int], manifest: Manifest) -> Header
                 f"{layout.get(name)}: {remedy}"
             )
     return header
-
-
-def _layout(manifest: Manifest, n: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    layout = {k: (CODES[e["dtype"]], (n, *e["shape"])) for k, e in manifest.entries.items()}
-    return layout | {name: (CODES[dtype], (n,)) for name, dtype in row_tensors().items()}
-
-
-def _ready(
-    manifest: Manifest, start: int, stop: int, tensors: Mapping[str, np.ndarray]
-) -> dict[str, tuple[str, np.ndarray]]:
-    n = stop - start
-    layout = _layout(manifest, n)
-    given = {name: np.full(n, value) for name, value in _FILL.items()}
-    given |= {name: np.asarray(array) for name, array in tensors.items()}
-    given.setdefault("row", np.arange(start, stop))
-    if set(given) != set(layout):
-        absent, unknown = sorted(set(layout) - set(given)), sorted(set(given) - set(layout))
-        raise InputError(f"a shard needs every site: missing {absent}, unknown {unknown}")
-    if not np.array_equal(given["row"], np.arange(start, stop)):
-        raise InputError(f"the rows of this shard must be {start} to {stop - 1} in order")
-    ready = {}
-    for name, (code, shape) in layout.items():
-        array = given[name]
-        if array.shape != shape:
-            raise InputError(f"tensor {name!r} has shape {array.shape}, expected {shape}")
-        if name in manifest.entries:
-            stored = manifest.entries[name]["dtype"]
-            words = np.dtype("uint16" if stored == "bfloat16" else stored)
-            if array.dtype.newbyteorder("=") != words:
-                raise InputError(
-                    f"tensor {name!r} has dtype {array.dtype}, the manifest says {stored}"
-                )
-        else:
-            words = np.dtype(row_tensors()[name])
-            if not np.array_equal(array.astype(words), array):
-                raise InputError(f"tensor {name!r} holds numbers that {words} cannot hold")
-        ready[name] = (code, np.ascontiguousarray(array, dtype=words.newbyteorder("<")))
-    return ready
-
-
-def _bad_rows(code: str, array: np.ndarray) -> int:
-    # bf16 words: NaN and infinity have all exponent bits set
-    words = code == "BF16"
-    finite = (array & np.uint16(0x7F80)) != 0x7F80 if words else np.isfinite(array)
-    return int((~finite.reshape(len(array), -1).all(axis=1)).sum())

@@ -23,9 +23,13 @@ def random_manifest(
     shard_rows: int = 6,
     shapes: Mapping[str, tuple[int, ...]] | Sequence[tuple[int, ...]] = ((3,), (5,)),
     dtypes: str | Sequence[str] = "float32",
+    tokens: Sequence[int] = (),
+    tokens_dtype: str = "float32",
     identity: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """A manifest with sites ``resid_post.0@mean``, ``resid_post.1@mean``, ... or those named.
+
+    ``tokens`` adds ragged sites ``resid_post.0@tokens``, ... of these widths.
 
     Examples
     --------
@@ -41,6 +45,12 @@ def random_manifest(
         site_entry(Site(name, depth=i + 1, block=i, pooling="mean"), shape, kind)
         for i, ((name, shape), kind) in enumerate(zip(named, kinds, strict=True))
     ]
+    entries += [
+        site_entry(
+            Site(f"resid_post.{b}", depth=b + 1, block=b, pooling="tokens"), (d,), tokens_dtype
+        )
+        for b, d in enumerate(tokens)
+    ]
     return Manifest.create(
         sites=entries,
         rows=rows,
@@ -55,21 +65,44 @@ def random_shard(
 ) -> dict[str, np.ndarray]:
     """The tensors of one shard: normal numbers that depend on the seed, the site and the row only.
 
-    bfloat16 sites come as uint16 words, as :meth:`StoreWriter.commit` wants them.
+    bfloat16 sites come as uint16 words, as :meth:`StoreWriter.commit` wants them. Rows have 0 to 4
+    tokens.
     """
     tensors = {}
+    rows = range(start, stop)
+    lengths = [int(np.random.default_rng([seed, 2**20, row]).integers(5)) for row in rows]
     for number, (key, entry) in enumerate(manifest.entries.items()):
-        rows = [
-            np.random.default_rng([seed, number, row]).normal(size=entry["shape"])
-            for row in range(start, stop)
+        ragged = key in manifest.ragged
+        points = [
+            np.random.default_rng([seed, number, row]).normal(
+                size=(length if ragged else 1, *entry["shape"])
+            )
+            for row, length in zip(rows, lengths, strict=True)
         ]
-        points = np.array(rows)
-        if entry["dtype"] == "bfloat16":
-            words = points.astype(np.float32).view(np.uint32) >> np.uint32(16)
-            tensors[key] = words.astype(np.uint16)
-        else:
-            tensors[key] = points.astype(entry["dtype"])
+        tensors[key] = _as_stored(np.concatenate(points), entry["dtype"])
+    if manifest.ragged:
+        tensors |= _random_tokens(lengths, start, seed)
     return tensors
+
+
+def _as_stored(points: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype != "bfloat16":
+        return points.astype(dtype)
+    return (points.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+
+
+def _random_tokens(lengths: Sequence[int], start: int, seed: int) -> dict[str, np.ndarray]:
+    position = np.concatenate([np.arange(n) for n in lengths])
+    ids = [
+        np.random.default_rng([seed, 2**21, start + i]).integers(0, 50_000, n)
+        for i, n in enumerate(lengths)
+    ]
+    return {
+        "offsets": np.concatenate([[0], np.cumsum(lengths)]),
+        "token_id": np.concatenate(ids),
+        "token_pos": position,
+        "token_content": position > 0,
+    }
 
 
 def random_store(
