@@ -131,7 +131,10 @@ class RunSpec:
         ("all",),
     )
     pooling: tuple[str, ...] = _option(
-        "extraction", "How tokens become one point per row: mean, last, cls, flat.", ("mean",)
+        "extraction",
+        "How tokens become one point per row: mean, mean_all, last, cls, token:I, span:NAME, flat, "
+        "gap, gmax; or tokens, to keep every one.",
+        ("mean",),
     )
     batch_tokens: int = _option("extraction", "Padded tokens per batch at most.", 4096, minimum=1)
     batch_size: int | None = _option(
@@ -146,15 +149,24 @@ class RunSpec:
     )
     overlength: str = _option(
         "extraction",
-        "What to do with longer rows.",
+        "What to do with longer rows: error, truncate:head, truncate:tail, window:STRIDE, skip.",
         "error",
-        choices=("error", "truncate:head", "truncate:tail", "skip"),
     )
     shard_rows: int | None = _option(
         "extraction", "Rows per file of the store; chosen by size if not given.", None, minimum=1
     )
     store_dtype: str = _option(
-        "extraction", "Numbers that are stored.", "float32", choices=("float32", "float16")
+        "extraction",
+        "Numbers that are stored; auto: float32, save that every token of a bfloat16 network stays "
+        "bfloat16.",
+        "auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    on_oom: str = _option(
+        "extraction",
+        "What to do with a row that alone does not fit into the device's memory.",
+        "fail",
+        choices=("fail", "skip", "cpu"),
     )
     store_text: bool = _option("extraction", "Keep the texts in rows.csv.", True)
 

@@ -276,7 +276,9 @@ def test_rows_that_are_not_finite_are_marked_and_counted(tmp_path):
 
 
 def test_a_network_that_only_gives_nan_is_an_error(tmp_path):
-    with pytest.raises(NetworkError, match=r"'module:lin@mean' gives NaN or infinity for every"):
+    with pytest.raises(
+        NetworkError, match=r"gives NaN or infinity at every site for every row from 0"
+    ):
         extract(Poisoned(-1e9), array_dataset(points()), tmp_path, sites="lin")
 
 
@@ -316,7 +318,7 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path):
                 self.most = 0
             return super().forward(x)
 
-    with pytest.raises(NetworkError, match=r"row \d+ alone .* does not fit into the memory"):
+    with pytest.raises(NetworkError, match=r"row \d+ \(id .*\) alone does not fit into the memory"):
         extract(Never(5), array_dataset(points()), tmp_path / "never", batch_size=2)
 
 
@@ -486,5 +488,5 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_a_network_that_overflows_nothing_is_not_told_to_use_more_bits(tmp_path):
-    with pytest.raises(NetworkError, match=r"leave the site out \(sites\), or repair"):
+    with pytest.raises(NetworkError, match=r"every row from 0 to 22: repair the network"):
         extract(Poisoned(-1e9), array_dataset(points()), tmp_path, sites="lin")

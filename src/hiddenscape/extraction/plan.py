@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,11 @@ __all__ = ["ExtractionPlan", "build_plan", "check_space", "probe_rows"]
 _SHARD_BYTES = 128 * 2**20
 _SHARD_ROWS = 4096
 _RESERVE = 1.1
-STORE_DTYPES = ("float32", "float16")
+STORE_DTYPES = ("auto", "float32", "bfloat16", "float16")
+"""How points are stored: ``auto`` is float32, save that every token of a network that computes in
+bfloat16 stays as it is, which loses nothing."""
+_PROBE_TOKENS = 1024
+_COUNTED_SHARDS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -44,11 +49,20 @@ class ExtractionPlan:
     bytes, free_bytes : int
         Size of the tensors to be written, and free space where they go.
     tokens, padded_tokens : int
-        Real tokens of all rows, and tokens the batches will hold with padding (0 for arrays).
+        Tokens that will be read, and tokens the batches will hold with padding (0 for arrays;
+        counted in some of the shards where there are many).
     identical : int
         Rows whose input repeats an earlier row's.
     status : dict
         Number of rows that are ``ok``, ``empty``, ``skipped``.
+    cut, windows : int
+        Rows that were truncated; rows that are read in several windows.
+    ragged : tuple of str
+        Keys that hold every token.
+    positions : int
+        Positions of a row in networks that eat no tokens; 0 elsewhere.
+    seconds : float or None
+        Time it will take, from a probe; None unless asked for.
     manifest : Manifest
     """
 
@@ -65,7 +79,13 @@ class ExtractionPlan:
     padded_tokens: int
     identical: int
     status: dict[str, int]
+    cut: int
+    windows: int
+    ragged: tuple[str, ...]
+    positions: int
+    seconds: float | None
     dtype: str
+    device: str
     requests: tuple[tuple[Place, str], ...]
     manifest: Manifest
 
@@ -73,7 +93,9 @@ class ExtractionPlan:
         lines = [
             f"network  {self.network} ({self.dtype})",
             f"data     {self.dataset}: {self.rows} rows, {self.identical} repeat an earlier one; "
-            + ", ".join(f"{v} {k}" for k, v in self.status.items() if v),
+            + ", ".join(f"{v} {k}" for k, v in self.status.items() if v)
+            + (f", {self.cut} cut" if self.cut else "")
+            + (f", {self.windows} in windows" if self.windows else ""),
         ]
         if self.tokens:
             waste = 1 - self.tokens / max(1, self.padded_tokens)
@@ -82,10 +104,20 @@ class ExtractionPlan:
             f"store    {self.bytes / 2**20:.1f} MiB in {self.shards} shards, "
             f"{self.free_bytes / 2**30:.1f} GiB free"
         )
+        if self.seconds is not None:
+            lines.append(f"time     about {_words(self.seconds)} (from a probe on {self.device})")
         lines.append(f"sites    {len(self.keys)}")
         for key, units, depth in zip(self.keys, self.shapes, self.depths, strict=True):
-            lines.append(f"  {key:32s} depth {depth:<8.4g} {units} units")
+            each = ", every token" if key in self.ragged else ""
+            lines.append(f"  {key:32s} depth {depth:<8.4g} {units} units{each}")
         return "\n".join(lines)
+
+
+def _words(seconds: float) -> str:
+    for size, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(1.0, seconds):.0f} s"
 
 
 def build_plan(
@@ -97,27 +129,35 @@ def build_plan(
     *,
     shard_rows: int | None,
     store_dtype: str,
+    timed: bool = False,
 ) -> ExtractionPlan:
     """Probe the shapes on one row and lay out the store."""
     if store_dtype not in STORE_DTYPES:
         raise InputError(f"store_dtype {store_dtype!r} is not one of {', '.join(STORE_DTYPES)}")
-    probe = probe_rows(rows, 1)
-    shapes = {k: int(v.shape[1]) for k, v in network.pooled(rows.batch(probe), requests).items()}
+    shapes = {
+        key: tuple(value.shape)
+        for key, value in network.pooled(rows.batch(probe_rows(rows, 1)), requests).items()
+    }
     entries = [
         site_entry(
             replace(place.site, pooling=how),
-            (shapes[f"{place.name}@{how}"],),
-            store_dtype,
+            shapes[f"{place.name}@{how}"][1:],
+            _stored(network, how, store_dtype),
             path=place.path,
             io=place.io,
             index=place.index,
         )
         for place, how in requests
     ]
-    row_bytes = sum(shapes.values()) * np.dtype(store_dtype).itemsize
+    ragged = tuple(e["key"] for e in entries if e["pooling"] == "tokens")
+    token_bytes = sum(_bytes(e) for e in entries if e["key"] in ragged)
+    row_bytes = sum(_bytes(e) for e in entries if e["key"] not in ragged)
+    positions = _positions(rows, {key: shapes[key][0] for key in ragged})
     count = len(dataset)
+    total = positions * count if positions else int(rows.lengths.sum())
+    size = row_bytes * count + (token_bytes + _TOKEN_BYTES) * total * bool(ragged)
     if shard_rows is None:
-        shard_rows = max(1, min(count, _SHARD_ROWS, _SHARD_BYTES // max(1, row_bytes)))
+        shard_rows = max(1, min(count, _SHARD_ROWS, _SHARD_BYTES * count // max(1, size)))
     elif shard_rows < 1:
         raise InputError(f"shard_rows must be at least 1, got {shard_rows}")
     manifest = Manifest.create(
@@ -127,29 +167,93 @@ def build_plan(
         identity=_identity(network, dataset, rows),
         recorded=_recorded(network, dataset),
     )
-    padded = 0
-    if rows.settings()["kind"] == "tokens":
-        for start, stop in manifest.ranges:
-            padded += sum(len(b) * int(rows.n_tokens[b].max()) for b in rows.batches(start, stop))
+    eats_tokens = rows.settings()["kind"] == "tokens"
+    tokens = int(rows.lengths.sum()) if eats_tokens else 0
     names = ("ok", "empty", "skipped")
     return ExtractionPlan(
         network=network.name,
         dataset=dataset.name,
         keys=tuple(e["key"] for e in entries),
-        shapes=tuple(int(e["shape"][0]) for e in entries),
+        shapes=tuple(int(np.prod(e["shape"])) for e in entries),
         depths=tuple(float(e["depth"]) for e in entries),
         rows=count,
         shards=len(manifest.ranges),
-        bytes=row_bytes * count,
+        bytes=size,
         free_bytes=_free(out),
-        tokens=int(rows.n_tokens.clip(0).sum()),
-        padded_tokens=padded,
+        tokens=tokens,
+        padded_tokens=_padded(rows, manifest, tokens) if eats_tokens else 0,
         identical=int(getattr(dataset, "identical", 0)),
         status={n: int((rows.status == i).sum()) for i, n in enumerate(names)},
+        cut=int(rows.truncated.sum()),
+        windows=int((np.bincount(rows.row, minlength=count) > 1).sum()),
+        ragged=ragged,
+        positions=positions,
+        seconds=_seconds(network, rows, requests, manifest) if timed else None,
         dtype=str(network.dtype).removeprefix("torch."),
+        device=str(network.device),
         requests=tuple(requests),
         manifest=manifest,
     )
+
+
+_TOKEN_BYTES = 9  # id, position, content flag
+
+
+def _stored(network: TorchNetwork, how: str, store_dtype: str) -> str:
+    if store_dtype != "auto":
+        return store_dtype
+    exact = how == "tokens" and network.dtype == torch.bfloat16
+    return "bfloat16" if exact else "float32"
+
+
+def _bytes(entry: dict[str, Any]) -> int:
+    return int(np.prod(entry["shape"])) * (4 if entry["dtype"] == "float32" else 2)
+
+
+def _positions(rows: Rows, found: dict[str, int]) -> int:
+    """Positions of each row, where a network of pixels or arrays stores them all."""
+    if not found or rows.settings()["kind"] == "tokens":
+        return 0
+    if len(set(found.values())) > 1:
+        text = ", ".join(f"{key} {count}" for key, count in found.items())
+        raise InputError(
+            f"sites of one store need equally many positions per row to be kept whole: {text}; "
+            "extract them one by one"
+        )
+    return next(iter(found.values()))
+
+
+def _padded(rows: Rows, manifest: Manifest, tokens: int) -> int:
+    """Tokens with padding; from evenly chosen shards where there are many."""
+    ranges = manifest.ranges
+    chosen = [
+        ranges[i] for i in np.unique(np.linspace(0, len(ranges) - 1, _COUNTED_SHARDS, dtype=int))
+    ]
+    padded = real = 0
+    for start, stop in chosen:
+        for batch in rows.batches(start, stop):
+            padded += len(batch) * int(rows.lengths[batch].max())
+            real += int(rows.lengths[batch].sum())
+    return round(padded * tokens / real) if real else 0
+
+
+def _seconds(
+    network: TorchNetwork,
+    rows: Rows,
+    requests: Sequence[tuple[Place, str]],
+    manifest: Manifest,
+) -> float:
+    """Time for all rows, from one batch of the first shard that has one."""
+    first = next(b for span in manifest.ranges for b in rows.batches(*span))
+    length = int(rows.lengths[first].max())
+    batch = rows.batch(first[: max(1, _PROBE_TOKENS // length)])
+    size = min(len(first), max(1, _PROBE_TOKENS // length)) * length
+    network.pooled(batch, requests)
+    begin = time.perf_counter()
+    for value in network.pooled(batch, requests).values():
+        value.cpu()
+    whole = _padded(rows, manifest, int(rows.lengths.sum()))
+    return (time.perf_counter() - begin) * whole / size
 
 
 def check_space(plan: ExtractionPlan, still: int) -> None:
@@ -164,13 +268,13 @@ def check_space(plan: ExtractionPlan, still: int) -> None:
     if needed > plan.free_bytes:
         raise DiskFullError(
             f"the store needs {needed:,} bytes, {plan.free_bytes:,} are free: choose fewer sites, "
-            "another place, or store_dtype 'float16'"
+            "another place, or store_dtype 'bfloat16'"
         )
 
 
 def probe_rows(rows: Rows, count: int) -> np.ndarray:
-    """The first rows that have something in them, at most ``count``."""
-    ready = np.flatnonzero((rows.n_tokens != 0) & (rows.status != 2))[:count]
+    """The first pieces that have something in them, at most ``count``."""
+    ready = np.flatnonzero(rows.lengths > 0)[:count]
     if not len(ready):
         raise InputError("every row is empty or was skipped; there is nothing to extract")
     return ready
@@ -185,21 +289,22 @@ def _free(out: Path) -> int:
 
 def _identity(network: TorchNetwork, dataset: Dataset, rows: Rows) -> dict[str, Any]:
     facts = network.facts
+    template = getattr(dataset, "template_hash", None)
     return {
         "model": {
             "id": facts.get("id", network.name),
             "commit": facts.get("commit"),
             "class": facts.get("class", type(network.module).__name__),
-            "weights_hash": weights_hash(network.module),
+            "weights_hash": facts.get("weights_hash") or weights_hash(network.module),
             "dtype": str(network.dtype).removeprefix("torch."),
-            "quantization": None,
+            "quantization": facts.get("quantization"),
             "remote_code_commit": facts.get("remote_code_commit"),
             "untrained_seed": facts.get("untrained_seed"),
         },
-        "adapter": None,
+        "adapter": facts.get("adapter"),
         "attn_implementation": facts.get("attn_implementation"),
         "intervention_hash": None,
-        "tokenizer": _tokenizer(network) if dataset.kind == "text" else None,
+        "tokenizer": _tokenizer(network, template) if dataset.kind == "text" else None,
         "processor_hash": _processor(network) if dataset.kind == "images" else None,
         "dataset": {
             "fingerprint": dataset.fingerprint,
@@ -237,7 +342,7 @@ def _recorded(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _tokenizer(network: TorchNetwork) -> dict[str, Any]:
+def _tokenizer(network: TorchNetwork, template: str | None) -> dict[str, Any]:
     tokenizer = network.tokenizer
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -248,7 +353,7 @@ def _tokenizer(network: TorchNetwork) -> dict[str, Any]:
         "commit": network.facts.get("commit"),
         "hash": digest,
         "specials": sorted(set(map(str, tokenizer.all_special_tokens))),
-        "template_hash": None,
+        "template_hash": template,
         "padding_side": "right",
     }
 

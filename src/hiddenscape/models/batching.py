@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,25 @@ def start_tokens(
 
 
 def token_batch(
-    network: TorchNetwork, rows: Sequence[np.ndarray], special: Sequence[np.ndarray]
+    network: TorchNetwork,
+    rows: Sequence[np.ndarray],
+    special: Sequence[np.ndarray],
+    *,
+    weight: Sequence[np.ndarray] | None = None,
+    spans: Mapping[str, np.ndarray] | None = None,
+    side: str = "right",
 ) -> Batch:
-    """Rows of token ids, padded on the right, with masks from lengths and special flags.
+    """Rows of token ids, padded, with masks from lengths and special flags.
+
+    Parameters
+    ----------
+    weight : sequence of array, optional
+        How much each token counts in a mean; 1 where not given.
+    spans : mapping, optional
+        Name to (B, 2) token ranges, -1 where a row has none.
+    side : {"right", "left"}
+        Where the padding goes. Extraction pads on the right. On the left positions are counted
+        from the mask and given to networks that take them.
 
     Raises
     ------
@@ -61,19 +77,40 @@ def token_batch(
     if width == 0:
         raise InputError("a batch needs at least one row with tokens")
     pad = getattr(network.tokenizer, "pad_token_id", None) or 0
-    ids = torch.full((len(rows), width), int(pad), dtype=torch.long)
-    marked = torch.zeros((len(rows), width), dtype=torch.bool)
-    for i, (row, flags) in enumerate(zip(rows, special, strict=True)):
-        ids[i, : len(row)] = torch.from_numpy(row.astype(np.int64))
-        marked[i, : len(row)] = torch.from_numpy(flags.astype(bool))
-    real = torch.arange(width)[None, :] < lengths[:, None]
+    first = (width - lengths) if side == "left" else torch.zeros_like(lengths)
+    place = torch.arange(width)[None, :] - first[:, None]
+    real = (place >= 0) & (place < lengths[:, None])
+
+    def laid(lists: Sequence[np.ndarray], fill: float, dtype: torch.dtype) -> torch.Tensor:
+        out = torch.full((len(lists), width), fill, dtype=dtype)
+        out[real] = torch.from_numpy(np.concatenate(lists)).to(dtype)
+        return out
+
+    ids = laid(rows, int(pad), torch.long)
     family = None if network.map is None else network.map.family
-    masks = Masks(real=real, content=real & ~marked, cls=None if family is None else family.cls)
+    masks = Masks(
+        real=real,
+        content=real & ~laid(special, 0, torch.bool),
+        weight=None if weight is None else laid(weight, 0.0, torch.float32),
+        spans={
+            name: torch.from_numpy(np.where(r >= 0, r + first.numpy()[:, None], -1))
+            for name, r in (spans or {}).items()
+        },
+        cls=None if family is None else family.cls,
+    )
     names, rest = _parameters(network)
     kwargs = {"attention_mask": real.long()} if rest or "attention_mask" in names else {}
+    if side == "left" and "position_ids" in names:
+        kwargs["position_ids"] = place.clamp(min=0) + _first_position(network)
     if rest or "input_ids" in names:
         return Batch(kwargs={"input_ids": ids, **kwargs}, masks=masks)
     return Batch(args=(ids,), kwargs=kwargs, masks=masks)
+
+
+def _first_position(network: TorchNetwork) -> int:
+    """Position number of a row's first token."""
+    count = None if network.map is None else network.map.family.first_position
+    return 0 if count is None else count(network.module.config)
 
 
 def _parameters(network: TorchNetwork) -> tuple[set[str], bool]:
@@ -111,7 +148,7 @@ def _pixels(network: TorchNetwork, tensor: torch.Tensor) -> Batch:
     family = None if network.map is None else network.map.family
     if family is None:
         return Batch(args=(tensor,))
-    masks = Masks(cls=family.cls, prefix=family.prefix)
+    masks = Masks(cls=family.cls, prefix=network.map.prefix if network.map else 0)
     if family.kind == "pixels":
         return Batch(kwargs={"pixel_values": tensor}, masks=masks)
     return Batch(args=(tensor,), masks=masks)

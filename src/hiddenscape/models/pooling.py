@@ -13,6 +13,8 @@ pooling           value
 ``last``          last real position
 ``cls``           the position that the family declares for classification
 ``token:i``       i-th real position, negative counts from the end
+``span:NAME``     mean over a span of tokens that the data set gives per row
+``tokens``        every real position: one point per token, rows one after the other
 ``flat``          all units of the row
 ``gap``, ``gmax`` mean and maximum over the space of a map (B, C, ...)
 ================  =========================================================================
@@ -23,8 +25,8 @@ A row without any position to pool over gives NaN, never 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -32,9 +34,13 @@ from hiddenscape.errors import InputError
 
 __all__ = ["FLAT_LIMIT", "POOLINGS", "Masks", "parse_poolings", "pool"]
 
-POOLINGS = ("mean", "mean_all", "last", "cls", "token:I", "flat", "gap", "gmax")
+POOLINGS = (
+    "mean", "mean_all", "last", "cls", "token:I", "span:NAME", "tokens", "flat", "gap", "gmax",
+)  # fmt: skip
 FLAT_LIMIT = 2**20
 _TOKEN = re.compile(r"^token:(-?\d+)$")
+_SPAN = re.compile(r"^span:([^,@:\s]+)$")
+_PATTERNS = ("token:I", "span:NAME")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -45,14 +51,21 @@ class Masks:
     ----------
     real, content : bool tensor (B, T) or None
         None: every position counts, save ``prefix`` ones in front for ``content``.
+    weight : float tensor (B, T) or None
+        How much each position counts in a mean; rows read in overlapping windows use it.
+    spans : mapping
+        Name to (B, 2) position ranges, -1 where a row has none.
     cls : int or None
-        Position of the classification token; None if the family has none.
+        Position of the classification token, counted among the real ones; None if the family has
+        none.
     prefix : int
         Positions in front that are no content (class and register tokens of image models).
     """
 
     real: torch.Tensor | None = None
     content: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
+    spans: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cls: int | None = None
     prefix: int = 0
 
@@ -86,7 +99,8 @@ def parse_poolings(spec: str | Sequence[str]) -> tuple[str, ...]:
     items = [spec] if isinstance(spec, str) else list(spec)
     items = [part.strip() for item in items for part in item.split(",") if part.strip()]
     for item in items:
-        if (item not in POOLINGS or item == "token:I") and not _TOKEN.match(item):
+        known = item in POOLINGS and item not in _PATTERNS
+        if not (known or _TOKEN.match(item) or _SPAN.match(item)):
             raise InputError(f"unknown pooling {item!r}; known: {', '.join(POOLINGS)}")
     if not items:
         raise InputError(f"no pooling is named; known: {', '.join(POOLINGS)}")
@@ -115,6 +129,7 @@ def pool(x: torch.Tensor, how: str, masks: Masks, *, site: str = "") -> torch.Te
     -------
     tensor (B, d')
         float32, or float64 where ``x`` is; newly allocated. NaN rows where nothing could be pooled.
+        For ``tokens`` (sum of lengths, d) in the dtype of ``x``.
 
     Raises
     ------
@@ -164,10 +179,11 @@ def _pool_space(x: torch.Tensor, how: str, site: str) -> torch.Tensor:
 def _pool_tokens(x: torch.Tensor, how: str, masks: Masks, site: str) -> torch.Tensor:
     if how in ("mean", "mean_all"):
         mask = masks.of(x, site, content=how == "mean")
-        # masked_fill, not multiplication: a padded position may hold NaN.
-        total = _wide(x).masked_fill(~mask[..., None], 0.0).sum(1)
-        return total / mask.sum(1)[:, None].to(total.dtype)
+        return _mean(x, mask, masks.weight)
     real = masks.of(x, site, content=False)
+    if how == "tokens":
+        # Not widened: who stores every token decides on the dtype.
+        return x[real]
     if how == "cls":
         if masks.cls is None:
             raise InputError(
@@ -177,10 +193,32 @@ def _pool_tokens(x: torch.Tensor, how: str, masks: Masks, site: str) -> torch.Te
         return _at(x, real, masks.cls)
     if how == "last":
         return _at(x, real, -1)
+    if (span := _SPAN.match(how)) is not None:
+        return _mean(x, _span_mask(x, real, masks, span[1], site), None)
     token = _TOKEN.match(how)
     if token is None:
         raise InputError(f"site {site!r} has tokens, so {how!r} cannot be read there; use 'mean'")
     return _at(x, real, int(token[1]))
+
+
+def _mean(x: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    # masked_fill, not multiplication: a padded position may hold NaN.
+    kept = _wide(x).masked_fill(~mask[..., None], 0.0)
+    if weight is None:
+        return kept.sum(1) / mask.sum(1)[:, None].to(kept.dtype)
+    share = weight.to(kept.device, kept.dtype).masked_fill(~mask, 0.0)
+    return (kept * share[..., None]).sum(1) / share.sum(1)[:, None]
+
+
+def _span_mask(
+    x: torch.Tensor, real: torch.Tensor, masks: Masks, name: str, site: str
+) -> torch.Tensor:
+    if name not in masks.spans:
+        has = ", ".join(masks.spans) or "none"
+        raise InputError(f"site {site!r}: the rows have no span {name!r}; they have {has}")
+    span = masks.spans[name].to(x.device)
+    place = torch.arange(x.shape[1], device=x.device)[None, :]
+    return real & (place >= span[:, :1]) & (place < span[:, 1:])
 
 
 def _at(x: torch.Tensor, real: torch.Tensor, index: int) -> torch.Tensor:
