@@ -1,18 +1,18 @@
-"""Real networks of the shared folder, rebuilt: used by tests and by nobody else."""
+"""Real networks of text and proteins from the shared folder, rebuilt for tests."""
 
 from __future__ import annotations
 
 import base64
-import gzip
+import csv
 import json
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
@@ -21,6 +21,7 @@ STORY = (
     '"I want to play with your ball, but I can\'t find it."'
 )
 """A story in the manner of the training data."""
+OPENING = ". ".join(STORY.split(". ")[:3]) + "."
 
 
 # --- TinyStories Llama ------------------------------------------------------------------------
@@ -178,89 +179,6 @@ def llama_tokenizer(path: Path) -> Any:
     )
 
 
-# --- ResNet on CIFAR-10 -----------------------------------------------------------------------
-
-
-class BasicBlock(nn.Module):
-    """conv-bn-relu-conv-bn plus a shortcut that subsamples and pads channels with zeros."""
-
-    def __init__(self, width_in: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.pad = width // 4 if stride != 1 or width_in != width else 0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.pad:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
-        return F.relu(out + x)
-
-
-class CifarResNet(nn.Module):
-    """He et al. 2015, section 4.2: three stages of n blocks with 16, 32 and 64 channels."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(16, 16, n, 1)
-        self.layer2 = self._stage(16, 32, n, 2)
-        self.layer3 = self._stage(32, 64, n, 2)
-        self.linear = nn.Linear(64, 10)
-
-    @staticmethod
-    def _stage(width_in: int, width: int, n: int, stride: int) -> nn.Sequential:
-        first = BasicBlock(width_in, width, stride)
-        return nn.Sequential(first, *(BasicBlock(width, width, 1) for _ in range(n - 1)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean((2, 3)))
-
-
-def cifar_resnet(folder: Path, depth: int = 20) -> CifarResNet:
-    """ResNet20 or ResNet32 with the trained weights."""
-    path = next(folder.glob(f"resnet{depth}-*.th"))
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    model = CifarResNet((depth - 2) // 6)
-    model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
-    return model.eval()
-
-
-def cifar_input(images: np.ndarray) -> np.ndarray:
-    """Bytes (n, 32, 32, 3) to the float32 (n, 3, 32, 32) that the networks were trained on."""
-    x = images.astype(np.float32) / 255
-    x = (x - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-# --- MLP on MNIST -----------------------------------------------------------------------------
-
-
-def mnist_mlp(folder: Path, width: int = 100) -> nn.Sequential:
-    """Six layers of ``width`` ReLU units with the trained weights."""
-    path = folder / f"mnist_6_{width}_nat.pth"
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"][0]
-    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(784, width), nn.ReLU()]
-    for _ in range(4):
-        layers += [nn.Linear(width, width), nn.ReLU()]
-    model = nn.Sequential(*layers, nn.Linear(width, 10))
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def mnist_test(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (10000, 28, 28) in [0, 1] as float32, and labels."""
-    images = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
-    x = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
-    return x.astype(np.float32) / 255, np.frombuffer(labels, np.uint8, offset=8).astype(int)
-
-
 # --- gpt-nano that sorts ----------------------------------------------------------------------
 
 
@@ -299,3 +217,80 @@ def gpt_nano(folder: Path) -> tuple[Any, dict[str, np.ndarray]]:
         state[name] = torch.from_numpy((source.T if fused else source).copy()).reshape(value.shape)
     model.load_state_dict(state)
     return model, _arrays(folder / "gpt-nano-sort-t0-partials.json")
+
+
+# --- UniRep-64: four stacked multiplicative LSTMs over amino acids ----------------------------
+
+RESIDUES = "-MRHKDESTNQCUGPAVIFYWLOX"
+START = 24
+
+
+class MultiplicativeLSTM(nn.Module):
+    """One layer: m = (x Wmx) (h Wmh) stands where an LSTM has h."""
+
+    def __init__(self, w: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        for name in ("wx", "wh", "wmx", "wmh"):
+            # Columns of unit length, then scaled: weight normalisation over the rows.
+            scaled = w[name] / np.linalg.norm(w[name], axis=0) * w["g" + name[1:]]
+            self.register_buffer(name, torch.from_numpy(scaled.astype(np.float32)))
+        self.register_buffer("b", torch.from_numpy(w["b"].astype(np.float32)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = c = x.new_zeros(len(x), self.wmh.shape[0])
+        given, factor = x @ self.wx + self.b, x @ self.wmx
+        states = []
+        for t in range(x.shape[1]):
+            m = factor[:, t] * (h @ self.wmh)
+            i, f, o, u = (given[:, t] + m @ self.wh).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(u)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            states.append(h)
+        return torch.stack(states, 1)
+
+
+class UniRep(nn.Module):
+    """Embedding, four layers, and the head that predicts the next amino acid."""
+
+    def __init__(self, w: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        table = torch.from_numpy(w["embedding"].astype(np.float32))
+        self.embedding = nn.Embedding.from_pretrained(table)
+        self.layers = nn.ModuleList(
+            MultiplicativeLSTM(
+                {k.split(".")[1]: v for k, v in w.items() if k.startswith(f"mlstm{layer}.")}
+            )
+            for layer in range(4)
+        )
+        self.head = nn.Linear(64, 25)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(w["dense.W"].T.copy()))
+            self.head.bias.copy_(torch.from_numpy(w["dense.b"]))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+
+def unirep(folder: Path) -> UniRep:
+    """UniRep-64 with the trained weights."""
+    with np.load(folder / "unirep64_weights.npz", allow_pickle=False) as arrays:
+        return UniRep(dict(arrays)).eval()
+
+
+def residue_ids(sequence: str) -> np.ndarray:
+    """Amino acids as ids, the start symbol in front."""
+    other = RESIDUES.index("X")
+    body = [RESIDUES.index(r) if r in RESIDUES else other for r in sequence]
+    return np.array([START, *body], dtype=np.int32)
+
+
+def cath_chains(folder: Path, longest: int = 300, members: int = 10) -> list[dict[str, str]]:
+    """Chains of at most ``longest`` residues of superfamilies with ``members`` chains or more."""
+    with (folder / "cath_chains.tsv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    counts = Counter(r["superfamily"] for r in rows)
+    kept = [r for r in rows if counts[r["superfamily"]] >= members]
+    return [r for r in kept if int(r["length"]) <= longest]
