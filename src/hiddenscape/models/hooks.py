@@ -18,7 +18,15 @@ from torch import nn
 from hiddenscape.errors import NetworkError, SiteError
 from hiddenscape.models.sites import Place, close_names
 
-__all__ = ["Sink", "module_at", "read_places", "record_events", "unwrap"]
+__all__ = [
+    "Sink",
+    "first_input",
+    "hooks_restored",
+    "module_at",
+    "read_places",
+    "record_events",
+    "unwrap",
+]
 
 Sink = Callable[[Place, torch.Tensor], None]
 
@@ -37,11 +45,10 @@ def module_at(root: nn.Module, path: str) -> nn.Module:
     SiteError
         If there is none; the message names modules with similar paths.
     """
-    if not path:
-        return root
-    modules: dict[str, nn.Module] = dict(root.named_modules())
-    if path in modules:
-        return modules[path]
+    try:
+        return root.get_submodule(path)
+    except AttributeError:
+        modules: dict[str, nn.Module] = dict(root.named_modules())
     close = close_names(path, [name for name in modules if name])
     hint = f"did you mean {', '.join(close)}?" if close else f"the network has {len(modules)}."
     raise SiteError(
@@ -49,14 +56,23 @@ def module_at(root: nn.Module, path: str) -> nn.Module:
     )
 
 
-def unwrap(value: Any, index: int = 0, *, where: str = "the module") -> torch.Tensor:
+def unwrap(
+    value: Any, index: int = 0, *, where: str = "the module", attribute: str = ""
+) -> torch.Tensor:
     """The tensor in what a module gave: itself, an element of a tuple, or ``last_hidden_state``.
+
+    With ``attribute``, that field of an output with named fields and nothing else.
 
     Raises
     ------
     NetworkError
         For anything else; the message names the type.
     """
+    if attribute:
+        named = getattr(value, attribute, None)
+        if isinstance(named, torch.Tensor):
+            return named
+        raise NetworkError(f"{where} gives a {type(value).__name__} without tensor {attribute!r}")
     if isinstance(value, torch.Tensor):
         if index:
             raise NetworkError(f"{where} gives one tensor, there is no element {index}")
@@ -79,7 +95,14 @@ def unwrap(value: Any, index: int = 0, *, where: str = "the module") -> torch.Te
     )
 
 
-def _first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) -> torch.Tensor:
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) -> torch.Tensor:
+    """The first tensor that a module was given, by position or by name.
+
+    Raises
+    ------
+    NetworkError
+        If there is none.
+    """
     if args and isinstance(args[0], torch.Tensor):
         return args[0]
     for name in (*_INPUT_NAMES, *kwargs):
@@ -98,6 +121,8 @@ class _Reading:
         self.at: defaultdict[tuple[str, str], list[Place]] = defaultdict(list)
         for place in places:
             self.at[place.path, place.io].append(place)
+        self.leading: dict[str, tuple[int, ...]] = dict.fromkeys((p.like for p in places), ())
+        self.leading.pop("", None)
 
     def fire(self, path: str, io: str, value: Any) -> None:
         number = self.fired[path, io]
@@ -107,10 +132,26 @@ class _Reading:
                 raise NetworkError(_miscount(place, number + 1, more=True))
             if number != place.call:
                 continue
-            self.sink(place, unwrap(value, place.index, where=f"module {path!r}"))
+            where = f"module {path!r}"
+            tensor = unwrap(value, place.index, where=where, attribute=place.attribute)
+            self.sink(place, self._shaped(place, tensor))
             self.todo -= 1
         if self.stop_early and not self.todo:
             raise _Stop
+
+    def _shaped(self, place: Place, value: torch.Tensor) -> torch.Tensor:
+        """Rows and tokens apart again, where the module sees them flattened."""
+        if not place.like:
+            return value
+        leading = self.leading[place.like]
+        if value.shape[:-1] == leading:
+            return value
+        if value.ndim != 2 or len(leading) != 2 or len(value) != leading[0] * leading[1]:
+            raise NetworkError(
+                f"site {place.name!r}: module {place.path!r} gave shape {tuple(value.shape)}, "
+                f"expected rows and tokens {leading} in front, flattened or not"
+            )
+        return value.reshape(*leading, value.shape[-1])
 
     def check(self, stopped: bool) -> None:
         for (path, io), places in self.at.items():
@@ -131,6 +172,14 @@ def _miscount(place: Place, count: int, *, more: bool = False) -> str:
 @contextmanager
 def _hooked(root: nn.Module, reading: _Reading) -> Iterator[None]:
     with ExitStack() as stack:
+        for path in reading.leading:
+
+            def shape_hook(_m: nn.Module, args: Any, kwargs: Any, path: str = path) -> None:
+                value = first_input(args, kwargs, f"module {path!r}")
+                reading.leading[path] = tuple(value.shape[:-1])
+
+            handle = module_at(root, path).register_forward_pre_hook(shape_hook, with_kwargs=True)
+            stack.callback(handle.remove)
         for path, io in list(reading.at):
             module = module_at(root, path)
 
@@ -142,7 +191,7 @@ def _hooked(root: nn.Module, reading: _Reading) -> Iterator[None]:
             def in_hook(
                 _m: nn.Module, args: Any, kwargs: Any, path: str = path, io: str = io
             ) -> None:
-                value = _first_input(args, kwargs, f"module {path!r}")
+                value = first_input(args, kwargs, f"module {path!r}")
                 reading.fire(path, io, value.flatten(1) if io == "input" else value)
 
             handle = (
@@ -152,6 +201,37 @@ def _hooked(root: nn.Module, reading: _Reading) -> Iterator[None]:
             )
             stack.callback(handle.remove)
         yield
+
+
+@contextmanager
+def hooks_restored(root: nn.Module) -> Iterator[None]:
+    """Take away every hook that was added inside, and only those.
+
+    Hugging Face leaves capture hooks on the blocks for good at the first call that asks for hidden
+    states, and marks the network so that it does not add them twice; the mark goes with them.
+    """
+    before = [(m, tuple(set(getattr(m, name)) for name in _HOOKS)) for m in root.modules()]
+    marked = [m for m in root.modules() if _MARK in vars(m)]
+    try:
+        yield
+    finally:
+        for module, known in before:
+            for name, keys in zip(_HOOKS, known, strict=True):
+                for key in set(getattr(module, name)) - keys:
+                    _forget(module, name, key)
+        kept = {id(m) for m in marked}
+        for module, _ in before:
+            if _MARK in vars(module) and id(module) not in kept:
+                delattr(module, _MARK)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_MARK = "_output_capturing_hooks_installed"
+
+
+def _forget(module: nn.Module, name: str, key: int) -> None:
+    for table in (name, f"{name}_with_kwargs", f"{name}_always_called"):
+        getattr(module, table, {}).pop(key, None)
 
 
 def read_places(

@@ -15,6 +15,7 @@ from torch import nn
 from hiddenscape.errors import InputError, NetworkError, SiteError
 from hiddenscape.models.families import FamilyMap, find_map
 from hiddenscape.models.hooks import module_at, read_places, record_events
+from hiddenscape.models.memory import out_of_memory
 from hiddenscape.models.pooling import Masks, pool
 from hiddenscape.models.sites import Place, expand, parse_module_site
 from hiddenscape.models.structure import INPUT, longest_row, user_places
@@ -235,10 +236,8 @@ class TorchNetwork:
         try:
             with torch.inference_mode():
                 return self.module(*moved.args, **moved.kwargs, **extra)
-        except torch.cuda.OutOfMemoryError:
-            raise
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
-            if isinstance(error, NetworkError | InputError):
+            if isinstance(error, NetworkError | InputError) or out_of_memory(error):
                 raise
             shapes = ", ".join(
                 f"{tuple(t.shape)} {t.dtype}" for t in (*moved.args, *moved.kwargs.values())
@@ -317,7 +316,7 @@ class TorchNetwork:
                 withdrawn[place.name] = (
                     f"module {place.path!r} fired {fired} times in one forward pass, not once"
                 )
-            elif place.io == "out" and not place.index and place.path in opaque:
+            elif _opaque(place, opaque):
                 withdrawn[place.name] = opaque[place.path]
             else:
                 places[place.name] = place
@@ -330,6 +329,11 @@ class TorchNetwork:
             return seen
         timed = {n: seen._timed(p) if math.isnan(p.depth) else p for n, p in places.items()}
         return replace(seen, places=timed)
+
+
+def _opaque(place: Place, opaque: Mapping[str, str]) -> bool:
+    plain = place.io == "out" and not place.index and not place.attribute
+    return plain and place.path in opaque
 
 
 def _is_stream(name: str) -> bool:

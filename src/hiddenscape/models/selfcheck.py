@@ -14,18 +14,26 @@ from typing import Any
 import torch
 
 from hiddenscape.errors import NetworkError
-from hiddenscape.models.hooks import module_at, read_places, unwrap
+from hiddenscape.models.hooks import first_input, hooks_restored, module_at, read_places
 from hiddenscape.models.network import Batch, Check, TorchNetwork
+from hiddenscape.models.partchecks import (
+    check_heads,
+    check_hidden_units,
+    check_norm_formula,
+    check_norms,
+)
 from hiddenscape.models.pooling import Masks
 from hiddenscape.models.sites import Place
 from hiddenscape.models.streamchecks import (
     Findings,
+    check_final_norm,
     check_head,
     check_shapes,
     check_sums,
     gap_of,
     loose,
 )
+from hiddenscape.models.structure import patch_count
 
 __all__ = ["self_check"]
 
@@ -34,7 +42,9 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     """Check ``network`` on a small batch, and withdraw what fails.
 
     Checks: mode and determinism, fire counts, independence of rows, independence of padding,
-    shapes, the residual sums of each block, the head, the aliases of hidden states, causality.
+    shapes, the residual sums of each block, what the norms read, heads and hidden units against
+    what they lead to, final norm and its formula, the head, the aliases of hidden states,
+    causality, and the eager implementation of attention against the chosen one.
 
     Parameters
     ----------
@@ -56,6 +66,7 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     """
     network = network.resolved(batch)
     found = Findings()
+    _check_fire_count(network, found)
     values = _check_determinism(network, batch, found)
     if _rows(batch) > 1:
         _check_rows(network, batch, values, found)
@@ -63,10 +74,17 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
         _check_padding(network, batch, values, found)
     if network.map is not None:
         check_shapes(network, values, found)
+        _check_prefix(network, values, found)
         check_sums(network, values, found)
+        check_norms(network, batch, values, found)
+        check_heads(network, values, found)
+        check_hidden_units(network, values, found)
+        check_final_norm(network, values, found)
+        check_norm_formula(network, values, found)
         check_head(network, batch, values, found)
         _check_aliases(network, batch, values, found)
         _check_causality(network, batch, values, found)
+        _check_eager(network, batch, values, found)
     return _apply(network, found)
 
 
@@ -142,8 +160,37 @@ def _check_determinism(
                 "keeps a state, so its points cannot be reproduced"
             )
     found.add(Check(name="determinism", passed=True))
-    found.add(Check(name="fire count", passed=True))
     return first
+
+
+def _check_fire_count(network: TorchNetwork, found: Findings) -> None:
+    """Modules that do not fire as often as declared were left out when the order was found."""
+    lost = {name: why for name, why in network.withdrawn.items() if " fired " in why}
+    checks = [
+        Check(name="fire count", passed=False, size=1.0, where=name, consequence=why)
+        for name, why in lost.items()
+    ]
+    found.withdrawn |= {check.where: str(check) for check in checks}
+    found.checks.append(checks[0] if checks else Check(name="fire count", passed=True))
+
+
+def _check_prefix(
+    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    """Positions in front of the patches = positions - patches, or a mean would pool over them."""
+    assert network.map is not None
+    config = getattr(network.module, "config", None)
+    patches = patch_count(config)
+    if network.kind != "pixels" or patches is None or "embed" not in values:
+        return
+    count = values["embed"].shape[1] - patches
+    if count != network.map.prefix:
+        raise NetworkError(
+            f"network {network.name!r}: self-check 'prefix' failed: {values['embed'].shape[1]} "
+            f"positions hold {patches} patches, so {count} stand in front; its family says "
+            f"{network.map.prefix}, and a mean over patches would be wrong"
+        )
+    found.add(Check(name="prefix", passed=True))
 
 
 def _check_rows(
@@ -263,10 +310,13 @@ def _check_aliases(
 
 
 def _hidden_states(network: TorchNetwork, batch: Batch) -> tuple[torch.Tensor, ...] | None:
+    """What the library itself reports; its permanent capture hooks are taken away again."""
     moved = batch.to(network.device)
-    with torch.inference_mode():
+    caches = network.kind == "tokens" and hasattr(network.module.config, "use_cache")
+    extra = {"use_cache": False} if caches else {}
+    with torch.inference_mode(), hooks_restored(network.module):
         out = network.module(
-            *moved.args, **moved.kwargs, output_hidden_states=True, return_dict=True
+            *moved.args, **moved.kwargs, **extra, output_hidden_states=True, return_dict=True
         )
     states = getattr(out, "hidden_states", None)
     return tuple(states) if states else None
@@ -291,11 +341,12 @@ def _check_causality(
     block = module_at(network.module, f"{plan.blocks}.0")
 
     def push(_m: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        moved = unwrap(args[0] if args else kwargs["hidden_states"]).clone()
+        old = first_input(args, kwargs, "block 0")
+        moved = old.clone()
         moved[:, width - 1] += noise
-        if args:
+        if args and args[0] is old:
             return (moved, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": moved}
+        return args, {k: moved if v is old else v for k, v in kwargs.items()}
 
     pushed: dict[str, torch.Tensor] = {}
     # First registered, first run: the edit comes before the reading hooks.
@@ -318,6 +369,44 @@ def _check_causality(
             size=size,
             limit=limit,
             consequence="causal" if causal else "not causal",
+        )
+    )
+
+
+def _check_eager(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    """The chosen implementation of attention gives what the eager one gives, on real tokens."""
+    assert network.map is not None
+    module, name = network.module, f"resid_post.{network.map.n_blocks - 1}"
+    chosen = {
+        str(getattr(m.config, "_attn_implementation", None))
+        for m in module.modules()
+        if hasattr(m, "config")
+    }
+    switch = getattr(module, "set_attn_implementation", None)
+    if len(chosen) != 1 or chosen <= {"eager", "None"} or switch is None or name not in values:
+        return
+    eager: dict[str, torch.Tensor] = {}
+    switch("eager")
+    try:
+        _read_into(network, batch, network.places[name], eager)
+    finally:
+        switch(chosen.pop())
+    real = batch.masks.real
+    ours, other = values[name], eager[name]
+    if real is not None:
+        ours, other = ours.cpu()[real.cpu()], other.cpu()[real.cpu()]
+    size, limit = gap_of(ours, other), loose(network, ours, torch.float32)  # softmax of eager
+    found.checks.append(
+        Check(
+            name="eager",
+            passed=size <= limit,
+            size=size,
+            limit=limit,
+            where=name,
+            consequence="values depend on the implementation of attention; compare networks only "
+            "at the same one",
         )
     )
 

@@ -18,6 +18,7 @@ site                      what it is                                            
 ``resid_post.b``          stream leaving block b                                      b + 1
 ``final_norm``            output of the final norm                                    L
 ``logits``                output of the head                                          L
+``logits_uncapped``       the same before a soft cap, where there is one              L
 ``module:PATH``           output of any module; ``:in`` its input, ``:out.K`` the     order of
                           K-th element of a tuple                                     firing
 ========================  ==========================================================  =========
@@ -78,6 +79,11 @@ class Place:
         Block number, where the site belongs to one.
     calls : int
         How often the module fires in one forward pass; ``call`` says which of these is read.
+    like : str
+        Path of a module around this one whose input has the leading shape (rows, tokens): the
+        module itself sees both flattened, and the shape is restored. Empty where it is not.
+    attribute : str
+        Which field, where the module gives an output with named fields; empty for none.
     """
 
     name: str
@@ -88,6 +94,8 @@ class Place:
     block: int | None = None
     calls: int = 1
     call: int = 0
+    like: str = ""
+    attribute: str = ""
 
     @property
     def site(self) -> Site:

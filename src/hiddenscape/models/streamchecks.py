@@ -14,9 +14,18 @@ import torch
 from hiddenscape.models.hooks import module_at, unwrap
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 
-__all__ = ["Findings", "check_head", "check_shapes", "check_sums", "gap_of", "loose"]
+__all__ = [
+    "SUM_FACTOR",
+    "Findings",
+    "check_final_norm",
+    "check_head",
+    "check_shapes",
+    "check_sums",
+    "gap_of",
+    "loose",
+]
 
-_SUM_FACTOR = 8.0
+SUM_FACTOR = 8.0
 _BATCH_FACTOR = 256.0
 _BATCH_LIMIT = 0.1
 
@@ -36,9 +45,14 @@ class Findings:
             self.withdrawn |= dict.fromkeys(names, str(check))
 
 
-def loose(network: TorchNetwork, values: torch.Tensor) -> float:
-    """What another batch shape may change: kernels and their order of summation differ."""
-    eps = torch.finfo(network.dtype).eps
+def loose(
+    network: TorchNetwork, values: torch.Tensor, inside: torch.dtype = torch.float64
+) -> float:
+    """What another batch shape may change: kernels and their order of summation differ.
+
+    ``inside`` is the dtype of intermediate steps, where that is coarser than the network's.
+    """
+    eps = max(torch.finfo(network.dtype).eps, torch.finfo(inside).eps)
     scale = float(values.abs().max()) if values.numel() else 0.0
     return scale * min(_BATCH_LIMIT, _BATCH_FACTOR * eps)
 
@@ -58,18 +72,33 @@ def gap_of(a: torch.Tensor, b: torch.Tensor) -> float:
 def check_shapes(
     network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
-    streams = [n for n in values if n == "embed" or n.startswith(("resid_", "final_norm"))]
-    for name in streams:
-        if values[name].ndim != 3:
-            check = Check(
-                name="shape",
-                passed=False,
-                size=float(values[name].ndim),
-                limit=3.0,
-                where=name,
-                consequence=f"expected (rows, tokens, units), got {tuple(values[name].shape)}",
-            )
-            found.add(check, [name])
+    """(rows, tokens, units) everywhere in the blocks, and one width along the stream."""
+    assert network.map is not None
+    embed = values.get("embed")
+    if embed is None:
+        return
+    single = network.map.family.final_position is not None
+    worst = Check(name="shape", passed=True)
+    for name, value in values.items():
+        stream = name.startswith(("resid_", "attn_out", "mlp_out", "ln", "embed", "final_norm"))
+        if not stream and not name.startswith(("z.", "mlp_act.")):
+            continue
+        lead = tuple(embed.shape[:1] if single and name == "final_norm" else embed.shape[:2])
+        width = embed.shape[-1] if stream else value.shape[-1]
+        if embed.ndim == 3 and tuple(value.shape) == (*lead, width):
+            continue
+        check = Check(
+            name="shape",
+            passed=False,
+            size=float(value.ndim),
+            limit=float(len(lead) + 1),
+            where=name,
+            consequence=f"expected {(*lead, width)} = (rows, tokens, units), got "
+            f"{tuple(value.shape)}",
+        )
+        found.withdrawn[name] = str(check)
+        worst = check if worst.passed else worst
+    found.checks.append(worst)
 
 
 def check_sums(network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings) -> None:
@@ -108,7 +137,7 @@ def _sum_check(
         size, limit = float("inf"), 0.0
     else:
         eps = torch.finfo(network.dtype).eps
-        bound = _SUM_FACTOR * eps * torch.stack([p.double().abs() for p in (*parts, total)]).sum(0)
+        bound = SUM_FACTOR * eps * torch.stack([p.double().abs() for p in (*parts, total)]).sum(0)
         if len(parts) == 1:  # after a norm: its sums make the error as large as the largest entry
             bound = bound.clamp(min=float(bound.max()))
         gap = (total.double() - sum(p.double() for p in parts)).abs()
@@ -152,8 +181,7 @@ def _sum_post_norm(
     if attn is None or mlp is None or pre is None or post is None or mid is None:
         return
     base = f"{network.map.blocks}.{block}."
-    first = network.map.family.reads["resid_mid"][0]
-    second = first.split(".", 1)[1]
+    first, second = network.map.family.post_norms
     with torch.inference_mode():
         mid_again = module_at(network.module, base + first)(pre + attn)
         post_again = module_at(network.module, base + second)(mid + mlp)
@@ -161,15 +189,38 @@ def _sum_post_norm(
     _sum_check(network, post, (post_again,), ("mlp_out", "resid_mid"), block, worst)
 
 
+def check_final_norm(
+    network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    """final_norm = the norm of resid_post.L-1."""
+    assert network.map is not None
+    plan = network.map
+    last, given = values.get(f"resid_post.{plan.n_blocks - 1}"), values.get("final_norm")
+    if plan.final_norm is None or last is None or given is None:
+        return
+    again = _normed(network, last)
+    size, limit = gap_of(again, given), loose(network, given)
+    check = Check(
+        name="final norm",
+        passed=size <= limit,
+        size=size,
+        limit=limit,
+        where=plan.final_norm,
+        consequence="it is not a norm of the stream that leaves the last block",
+    )
+    found.add(check, ["final_norm"])
+
+
 def check_head(
     network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
-    """head(final_norm(resid_post.L-1)) = logits."""
+    """head(final_norm(resid_post.L-1)) = logits, where capped after the cap."""
     assert network.map is not None
     plan = network.map
     last = values.get(f"resid_post.{plan.n_blocks - 1}")
     if plan.head is None or last is None or "logits" not in values:
         return
+    names = ["logits", "logits_uncapped"] if plan.softcap is not None else ["logits"]
     try:
         again = _read_out(network, last)
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
@@ -178,14 +229,18 @@ def check_head(
         failed = Check(
             name="logits", passed=False, where=plan.head, consequence=f"it cannot be called: {why}"
         )
-        found.add(failed, ["logits"])
+        found.add(failed, names)
         return
     given = network.forward(batch)
     logits = getattr(given, "logits", given)
-    limit = loose(network, values["logits"])
-    pairs: list[Any] = [(again, values["logits"])]
+    pairs: list[Any] = []
+    if plan.softcap is not None:
+        pairs.append((again, values["logits_uncapped"]))
+        again = plan.softcap * torch.tanh(again / plan.softcap)
+    pairs.append((again, values["logits"]))
     if isinstance(logits, torch.Tensor):
         pairs.append((again, logits))
+    limit = max(loose(network, b) for _, b in pairs)
     size = max(gap_of(a, b) for a, b in pairs)
     found.add(
         Check(
@@ -196,15 +251,30 @@ def check_head(
             where=plan.head,
             consequence="the head does not read the final norm of the last stream",
         ),
-        ["logits"],
+        names,
     )
+
+
+def _normed(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
+    assert network.map is not None
+    plan = network.map
+    if plan.final_norm is None:
+        return last
+    at = plan.family.final_position
+    with torch.inference_mode():
+        norm = module_at(network.module, plan.final_norm)
+        return unwrap(norm(last if at is None else last[:, at]))
 
 
 def _read_out(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
     assert network.map is not None
     plan, root = network.map, network.module
     with torch.inference_mode():
-        state = last if plan.final_norm is None else module_at(root, plan.final_norm)(last)
+        state = _normed(network, last)
+        for path in plan.before_head:
+            state = unwrap(module_at(root, path)(state))
+        if plan.family.head_input is not None:
+            state = plan.family.head_input(state, plan.prefix)
         if plan.family.head_position is not None:
             state = state[:, plan.family.head_position]
         return unwrap(module_at(root, str(plan.head))(state))

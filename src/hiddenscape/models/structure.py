@@ -12,7 +12,7 @@ from hiddenscape.models.families import FamilyMap
 from hiddenscape.models.hooks import module_at
 from hiddenscape.models.sites import Place, parse_module_site
 
-__all__ = ["INPUT", "longest_row", "user_places"]
+__all__ = ["INPUT", "longest_row", "patch_count", "user_places"]
 
 INPUT = Place(name="input", path="", io="input", depth=0.0)
 _PASS_THROUGH = (
@@ -88,3 +88,13 @@ def longest_row(module: nn.Module, found: FamilyMap | None) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def patch_count(config: object) -> int | None:
+    """Number of patches of one image; None where the config does not say."""
+    sizes = [getattr(config, name, None) for name in ("image_size", "patch_size")]
+    pairs = [(s, s) if isinstance(s, int) else s for s in sizes]
+    if not all(isinstance(p, tuple | list) and len(p) == 2 and min(p) > 0 for p in pairs):
+        return None
+    (height, width), (down, across) = pairs  # type: ignore[misc]
+    return (height // down) * (width // across)

@@ -26,6 +26,7 @@ BERT = Family(
     heads=("cls",),
     last_hidden="resid_post",
     norm_first=False,
+    post_norms=("attention.output.LayerNorm", "output.LayerNorm"),
     cls=0,
 )
 
@@ -43,9 +44,11 @@ ESM = Family(
         "mlp_out": ("output.dense", "out"),
     },
     final_norm="encoder.emb_layer_norm_after",
-    heads=("lm_head",),
+    heads=("lm_head", "classifier"),
     cls=0,
     # 1022 residues and two specials; longer rows can poison a CUDA context.
     max_length=lambda config: min(1024, int(config.max_position_embeddings)),
+    # Counts from the padding id plus one where positions are learned (ESM-1b).
+    first_position=lambda config: int(config.pad_token_id) + 1,
     alias_stems=("hf", "esm"),
 )

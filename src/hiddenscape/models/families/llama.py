@@ -11,7 +11,7 @@ __all__ = ["LLAMA"]
 
 LLAMA = Family(
     name="llama",
-    classes=r"(Llama|Mistral|Qwen2|Qwen3|SmolLM3|Olmo|Granite)(Model|For\w+)",
+    classes=r"(Llama|Mistral|Qwen2|Qwen3|SmolLM3|Olmo|Granite|Phi3|Arcee|Ministral)(Model|For\w+)",
     blocks=("layers",),
     reads={
         "ln1_out": ("input_layernorm", "out"),
