@@ -106,8 +106,9 @@ def _explain(error: OSError, path: Path, needed: int, temporary: Path) -> StoreE
 
 
 def _remove(temporary: Path) -> None:
-    # A parent that is a file makes unlink fail, and must not hide the error that matters.
-    with suppress(NotADirectoryError):
+    # A parent that is a file or a disk that is read-only makes unlink fail; that must not hide the
+    # error that matters, and the next writer removes what is left.
+    with suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 
