@@ -35,6 +35,8 @@ class Job:
 
     ``contents`` has a hash over the measured rows of every stored site; ``common`` the rows that
     enter dimensions at every site, once they are needed; ``small`` the graphs that pairs read.
+    ``silent`` names sites that hold too few finite rows, with the reason; ``silent_sites`` are
+    those of them that were asked for.
     """
 
     run: Run
@@ -47,6 +49,8 @@ class Job:
     labels: dict[str, np.ndarray]
     warnings: list[str]
     contents: dict[str, str]
+    silent: dict[str, str] = field(default_factory=dict)
+    silent_sites: tuple[Site, ...] = ()
     small: dict[str, NeighborGraph] = field(default_factory=dict)
     common: np.ndarray | None = None
     mostly_repeats: set[str] = field(default_factory=set)
@@ -54,6 +58,11 @@ class Job:
     @property
     def results(self) -> Path:
         return self.run.path / "results"
+
+    @property
+    def point_sites(self) -> tuple[Site, ...]:
+        """All stored sites with one point per row that can be measured."""
+        return tuple(s for s in self.rs.point_sites if s.key not in self.silent)
 
     @property
     def per_site(self) -> list[Analysis]:
@@ -65,7 +74,7 @@ class Job:
 
     @property
     def n_units(self) -> int:
-        return len(self.sites) + len(self.across)
+        return len(self.sites) + len(self.silent_sites) + len(self.across)
 
     def site_units(self, analysis: Analysis, site: Site) -> dict[str, Unit]:
         """The parts of an analysis at a site: one per label column, or a single one named ''."""
@@ -86,7 +95,7 @@ class Job:
 
     def across_done(self, analysis: Analysis) -> bool:
         # What was measured over all sites holds every pair of some of them, and must not make way.
-        over = (self.sites, self.rs.point_sites)
+        over = (self.sites, self.point_sites)
         return any(self._over(analysis, sites).done(self.results) for sites in over)
 
     def _over(self, analysis: Analysis, sites: Sequence[Site]) -> Unit:
@@ -110,7 +119,7 @@ def prepare(
     labels: Sequence[str] | None,
 ) -> Job:
     rs = run.representations
-    rows, dropped = finite_rows(rs)
+    rows, dropped, silent = finite_rows(rs)
     columns, warnings = label_columns(rs, labels, rows)
     chosen = select_sites(rs, sites)
     if dropped.size:
@@ -133,9 +142,24 @@ def prepare(
         "per row"
         for s in rs.ragged_sites
     ]
+    warnings += [f"site {key} was set aside: {why}" for key, why in silent.items()]
     _forget_other_points(run, rs)
     contents = {s.key: content_of(rs, s, rows) for s in rs.point_sites}
-    return Job(run, rs, settings, analyses, chosen, rows, dropped, columns, warnings, contents)
+    sites_of = [tuple(s for s in chosen if (s.key in silent) is is_) for is_ in (False, True)]
+    return Job(
+        run=run,
+        rs=rs,
+        settings=settings,
+        analyses=analyses,
+        sites=sites_of[0],
+        rows=rows,
+        dropped=dropped,
+        labels=columns,
+        warnings=warnings,
+        contents=contents,
+        silent=silent,
+        silent_sites=sites_of[1],
+    )
 
 
 def _forget_other_points(run: Run, rs: RepresentationSet) -> None:

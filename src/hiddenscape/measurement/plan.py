@@ -131,23 +131,38 @@ def select_sites(rs: RepresentationSet, wanted: Sequence[str] | None) -> tuple[S
     return chosen
 
 
-def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that are finite at every site, and the rows that are not.
+def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Rows to measure, rows left out, and sites that are no use, with the reason.
+
+    A row that is not finite at some site is left out at every site. A site where fewer than half of
+    the rows are finite would cost the others most of their rows: it is set aside instead.
 
     Raises
     ------
     InputError
         If fewer than 3 rows remain: nothing can be measured.
     """
-    good = np.asarray(rs.finite_rows(), dtype=bool)
-    keep, bad = np.flatnonzero(good), np.flatnonzero(~good)
+    count = len(rs)
+    bad = rs.nonfinite_rows()
+    silent = {
+        key: f"only {count - len(rows)} of {count} rows are finite"
+        for key, rows in bad.items()
+        if count - len(rows) < count / 2
+    }
+    good = np.ones(count, dtype=bool)
+    for key, rows in bad.items():
+        if key not in silent:
+            good[rows] = False
+    keep, lost = np.flatnonzero(good), np.flatnonzero(~good)
+    if len(silent) == len(bad):
+        keep = keep[:0]
     if len(keep) < 3:
         raise InputError(
-            f"{rs.path}: {len(keep)} of {len(good)} rows are finite at every site; "
+            f"{rs.path}: {len(keep)} of {count} rows are finite at every site; "
             "at least 3 are needed: look at the status column of rows.csv, or extract again "
             "with dtype float32"
         )
-    return keep, bad
+    return keep, lost, silent
 
 
 def label_columns(

@@ -15,7 +15,7 @@ from hiddenscape.measurement.maps import write_maps
 from hiddenscape.measurement.plan import digest, parameters, params_hash
 from hiddenscape.measurement.reading import read_profile
 from hiddenscape.measurement.rows import base_of, guarded, row_of, second_of, write_part
-from hiddenscape.measurement.sites import common_rows, measure_site
+from hiddenscape.measurement.sites import common_rows, measure_site, write_silent
 from hiddenscape.runs import Run, open_run, read_json, write_json
 from hiddenscape.table import Row, Table
 
@@ -83,9 +83,10 @@ def measure(
     Notes
     -----
     Rows that are not finite at some site are left out at every site and named in
-    ``measure.json``. For dimensions, identical rows enter once, and the same rows enter at every
-    site; a site that consists mostly of repeats keeps its own distinct rows and says so. The
-    standard errors of neighbour-based dimensions are jackknifes over 16 spatial blocks of rows
+    ``measure.json``. A site where fewer than half of the rows are finite is set aside instead: it
+    gives NaN with the reason. For dimensions, identical rows enter once, and the same rows enter
+    at every site; a site that consists mostly of repeats keeps its own distinct rows and says so.
+    The standard errors of neighbour-based dimensions are jackknifes over 16 spatial blocks of rows
     (from 160 rows on): neighbouring rows share distances and are not independent. A site on which
     an analysis is undefined gives NaN with a note, and the others are measured.
 
@@ -111,7 +112,7 @@ def measure(
         if progress is not None:
             progress(done, job.n_units)
     _write_summary(job)
-    write_maps(run.path / "map" / "pca.safetensors", job.rs, job.rs.point_sites, job.rows)
+    write_maps(run.path / "map" / "pca.safetensors", job.rs, job.point_sites, job.rows)
     table = run.table
     read_profile(run, table)
     return table
@@ -136,6 +137,9 @@ def _work(job: Job) -> Iterator[None]:
     for site in job.sites:
         if pending[site.key] or across:
             measure_site(job, site, pending[site.key], across)
+        yield
+    for site in job.silent_sites:
+        write_silent(job, site)
         yield
     for analysis in job.across:
         if analysis in across:

@@ -22,7 +22,7 @@ from hiddenscape.results import Estimate
 from hiddenscape.table import Row
 from hiddenscape.types import Site
 
-__all__ = ["common_rows", "measure_site"]
+__all__ = ["common_rows", "measure_site", "write_silent"]
 
 # A site in which more than this share of the rows repeats another (the embedding of a last token
 # that every prompt shares, say) keeps its own distinct rows: it must not empty the other sites.
@@ -37,7 +37,7 @@ def common_rows(job: Job) -> tuple[np.ndarray, set[str]]:
     keep = np.ones(n, dtype=bool)
     mostly: set[str] = set()
     # All stored sites count, chosen or not: what is measured later must enter the same rows.
-    for site in job.rs.point_sites:
+    for site in job.point_sites:
         found = find_duplicates(job.load(site))
         repeats = found.representative != np.arange(n)
         if repeats.mean() > _MOSTLY_REPEATS:
@@ -54,6 +54,16 @@ def common_rows(job: Job) -> tuple[np.ndarray, set[str]]:
             "the dimensions at every site"
         )
     return np.flatnonzero(keep), mostly
+
+
+def write_silent(job: Job, site: Site) -> None:
+    """NaN with the reason, for a site that holds too few finite rows to be measured."""
+    nan = Estimate(value=math.nan, n_used=0, note=f"undefined ({job.silent[site.key]})")
+    for analysis in job.per_site:
+        measured = Measured(quantity=analysis.quantities[0], estimate=nan)
+        for label, part in job.site_units(analysis, site).items():
+            base = base_of(job, site, analysis) | ({"label": label} if label else {})
+            write_part(job, part, [row_of(base, measured, 0, "")])
 
 
 def measure_site(job: Job, site: Site, todo: list[Analysis], across: list[Analysis]) -> None:

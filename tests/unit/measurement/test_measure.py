@@ -323,9 +323,30 @@ def test_norms_of_huge_rows_are_finite(sites) -> None:
 
 def test_too_few_finite_rows_are_refused(tmp_path, sites) -> None:
     broken = {s: x.copy() for s, x in sites.items()}
-    broken["l0"][2:] = np.nan
-    with pytest.raises(InputError, match="2 of 240 rows are finite at every site"):
+    for i, points in enumerate(broken.values()):
+        points[i::2] = np.nan
+    with pytest.raises(InputError, match="0 of 240 rows are finite at every site"):
         hs.measure(_make(tmp_path, broken))
+
+
+def test_a_site_without_finite_rows_is_set_aside(tmp_path, sites) -> None:
+    names = list(sites)
+    broken = {s: x.copy() for s, x in sites.items()}
+    broken[names[0]][2:] = np.nan
+    run = _make(tmp_path, broken)
+    table = hs.measure(run, ["two_nn", "label_overlap", "neighborhood_overlap"], k=5)
+    first = table.select(site=names[0])
+    assert len(first)
+    assert all(np.isnan(r.value) and "only 2 of 240 rows are finite" in r.note for r in first)
+    rest = {s: x for s, x in sites.items() if s != names[0]}
+    (tmp_path / "rest").mkdir()
+    alone = hs.measure(_make(tmp_path / "rest", rest), ["two_nn"], k=5)
+    for name in rest:
+        assert table.select(site=name, analysis="two_nn").values() == pytest.approx(
+            alone.select(site=name, analysis="two_nn").values()
+        )
+    warned = json.loads((run.path / "measure.json").read_text())["warnings"]
+    assert any(f"site {names[0]}" in w and "set aside" in w for w in warned)
 
 
 def test_progress_counts_to_the_end(tmp_path, sites) -> None:
