@@ -23,6 +23,8 @@ the builtin that a caller without knowledge of hiddenscape would catch.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -40,7 +42,12 @@ __all__ = [
     "ShardError",
     "SiteError",
     "StoreError",
+    "clean_cause",
+    "scrub",
 ]
+
+_KEYS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
+_SECRET = re.compile(r"\bhf_[A-Za-z0-9]{16,}|(?i:(?<=bearer ))[^\s'\"]+|(?<=://)[^/\s@]+(?=@)")
 
 
 class HiddenscapeError(Exception):
@@ -49,6 +56,31 @@ class HiddenscapeError(Exception):
     def __str__(self) -> str:
         # KeyError and OSError would decorate the message; users get the sentence itself.
         return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+def scrub(text: str) -> str:
+    """``text`` without access tokens: those of the environment, and whatever looks like one.
+
+    Examples
+    --------
+    >>> scrub("401 for https://me:pass@host/x, sent hf_abcdefghijklmnopqrstuvwxyz")
+    '401 for https://***@host/x, sent ***'
+    """
+    for key in _KEYS:
+        value = os.environ.get(key, "").strip()
+        if len(value) >= 8:
+            text = text.replace(value, "***")
+    return _SECRET.sub("***", text)
+
+
+def clean_cause(error: BaseException) -> BaseException | None:
+    """``error`` for ``raise ... from``; None if a token stands in it or in what caused it."""
+    link: BaseException | None = error
+    while link is not None:
+        if scrub(str(link)) != str(link) or scrub(repr(link.args)) != repr(link.args):
+            return None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 class InputError(HiddenscapeError, ValueError):

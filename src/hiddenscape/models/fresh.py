@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
-from typing import cast
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -57,6 +58,9 @@ def untrained_twin(
     """
     if seed < 0:
         raise InputError(f"seed must be >= 0, got {seed}")
+    base = getattr(module, "get_base_model", None)
+    if callable(base):
+        module = base()  # an adapter is trained weights: the twin is that of its base
     own = getattr(module, "untrained_twin", None)
     if callable(own):
         return cast(nn.Module, own(seed)).eval()
@@ -97,6 +101,14 @@ def _reset(twin: nn.Module, init: Callable[[nn.Module], None] | None) -> None:
 def weights_hash(module: nn.Module) -> str:
     """BLAKE2b (32 hex digits) over names, dtypes, shapes and bytes of the state dict.
 
+    Packed weights of quantised modules enter with their integers, scales and zero points.
+
+    Raises
+    ------
+    NetworkError
+        If something in the state dict cannot be read: a weight on no device, an opaque object. A
+        hash that left it out would call different networks the same.
+
     Examples
     --------
     >>> net = untrained_twin(nn.Linear(3, 2), seed=0)
@@ -107,10 +119,55 @@ def weights_hash(module: nn.Module) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(module.state_dict().items()):
-        if not isinstance(value, torch.Tensor):
-            continue
-        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        if flat.numel():
-            digest.update(flat.view(torch.uint8).numpy().data)
+        _feed(digest, name, value)
     return digest.hexdigest()
+
+
+def _feed(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        for part, tensor in _plain_tensors(name, value):
+            digest.update(f"{part}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            if flat.numel():
+                digest.update(flat.view(torch.uint8).numpy().data)
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            _feed(digest, f"{name}[{i}]", item)
+    elif isinstance(value, Mapping):
+        for key, item in sorted(value.items(), key=lambda pair: str(pair[0])):
+            _feed(digest, f"{name}[{key}]", item)
+    elif isinstance(value, io.BytesIO | bytes):
+        data = value if isinstance(value, bytes) else value.getvalue()
+        digest.update(f"{name}|bytes|{len(data)}|".encode() + data)
+    elif value is None or isinstance(value, str | bool | int | float | torch.dtype):
+        digest.update(f"{name}|{value!r}|".encode())
+    else:
+        raise NetworkError(
+            f"{name!r} in the state dict is a {type(value).__name__}, which cannot be hashed; give "
+            "facts={'weights_hash': ...} that identifies the weights"
+        )
+
+
+def _plain_tensors(name: str, value: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """The dense tensors that a tensor consists of, all of them readable."""
+    if value.device.type == "meta":
+        raise NetworkError(
+            f"weight {name!r} is on no device (it was offloaded or never loaded) and cannot be "
+            "hashed; give facts={'weights_hash': ...} that identifies the weights"
+        )
+    parts = getattr(value, "__tensor_flatten__", None)
+    if callable(parts):
+        names, context = parts()
+        yield f"{name}|{type(value).__name__}|{context}", torch.empty(0)
+        for inner in names:
+            yield from _plain_tensors(f"{name}.{inner}", getattr(value, inner))
+    elif value.is_quantized:
+        yield f"{name}|{value.qscheme()}", value.int_repr()
+        if value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+            scale = torch.tensor([value.q_scale(), float(value.q_zero_point())])
+            yield f"{name}.scale", scale.double()
+        else:
+            yield f"{name}.scales", value.q_per_channel_scales()
+            yield f"{name}.zeros", value.q_per_channel_zero_points()
+    else:
+        yield name, value

@@ -1,23 +1,40 @@
-"""Networks from Hugging Face folders or the hub, by safetensors only."""
+"""Networks from Hugging Face folders or the hub: whole, identified, and nothing run unasked."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import pickle
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
-from hiddenscape.errors import InputError, MissingDependency, NetworkError
+from hiddenscape.errors import (
+    HiddenscapeError,
+    InputError,
+    MissingDependency,
+    NetworkError,
+    clean_cause,
+    scrub,
+)
+from hiddenscape.models.adapters import with_adapter
 from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
+from hiddenscape.models.origin import (
+    Origin,
+    code_hash,
+    files_hash,
+    find_origin,
+    stored_dtype,
+    weight_files,
+)
+from hiddenscape.models.quantized import described, missing_package
+from hiddenscape.models.reading import load_processor, load_tokenizer
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.weights import Wish, fresh_module, quiet, trained_module
 
 __all__ = ["DTYPES", "TASKS", "load_network"]
 
@@ -42,6 +59,12 @@ def load_network(
     untrained: bool = False,
     seed: int = 0,
     trust_remote_code: bool = False,
+    allow_bin: bool = False,
+    adapter: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    quantization: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    offload_folder: str | Path | None = None,
     name: str | None = None,
 ) -> TorchNetwork:
     """Load a Hugging Face network, give it named sites, and check it.
@@ -54,20 +77,36 @@ def load_network(
     task : {"causal", "masked", "classify_image", "base"}, optional
         Which head to load; None: the class that the config names.
     revision : str, optional
-        Branch, tag or commit on the hub; the resolved commit is recorded.
+        Branch, tag or commit on the hub. Config, weights and tokenizer are read at the one commit
+        that it means now, which is recorded.
     dtype : {"auto", "float32", "bfloat16", "float16", "float64"}
-        ``auto`` is the dtype of the checkpoint; what it was is recorded.
+        ``auto`` is the dtype of the checkpoint; what the parameters have is recorded.
     device : str
-        Where to put it.
+        Where to put it; not used with ``device_map``.
     attn : str
         Attention implementation (``sdpa``, ``eager``, ...). Where the class knows no ``sdpa``,
         ``eager`` is taken instead and recorded; any other that cannot be had is an error.
     untrained : bool
-        Same config, fresh random weights drawn with ``seed``; weight files are not read.
+        Same config, fresh random weights drawn with ``seed``; weight files are not read. Fresh
+        weights are not quantised.
     seed : int
         Key of the fresh weights.
     trust_remote_code : bool
-        Run code that comes with the checkpoint; recorded.
+        Run code that comes with the checkpoint; the code's commit or hash is recorded.
+    allow_bin : bool
+        Where a checkpoint has no safetensors, read its old ``.bin`` file through torch's
+        weights-only loader. Files that hold more than tensors are refused.
+    adapter : path or str, optional
+        PEFT adapter, a folder or a name on the hub: wrapped, never merged. The result offers
+        ``without_adapter()``, the base from the same load (see :mod:`hiddenscape.models.adapters`).
+    tokenizer : path or str, optional
+        Where the tokenizer comes from, if not from ``source``.
+    quantization : str, optional
+        Quantise while loading: see :data:`hiddenscape.models.quantized.QUANTIZATIONS`.
+    device_map : str or mapping, optional
+        Spread over devices by accelerate: ``auto``, or module to device.
+    offload_folder : path, optional
+        Where accelerate may put what fits into no memory.
     name : str, optional
         Name for manifests; by default the folder's or hub's name.
 
@@ -75,59 +114,101 @@ def load_network(
     -------
     TorchNetwork
         In eval mode, gradients off, self-check done, tokenizer and image processor attached where
-        the checkpoint has them.
+        the checkpoint has them. ``facts["remarks"]`` are sentences that a user should see.
 
     Raises
     ------
     MissingDependency
-        If transformers is not installed.
+        If transformers, or a package that the checkpoint needs, is not installed.
     InputError
-        If the folder does not exist or an option is unknown.
+        If the folder does not exist or an option is unknown or does not fit.
     NetworkError
-        If the checkpoint cannot be loaded, has no safetensors weights, or fails its self-check.
+        If the checkpoint cannot be loaded, has no safetensors weights, lacks weights, or fails its
+        self-check; if an adapter changes nothing. Messages hold no access token.
     """
     transformers = _transformers()
+    _check_options(task, dtype, seed, untrained, adapter, quantization)
+    origin = find_origin(source, revision)
+    wish = Wish(
+        dtype=dtype,
+        attn=attn,
+        allow_bin=allow_bin,
+        quantization=quantization,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        options=origin.options(trust_remote_code),
+    )
+    config: Any = None
+    lacking: tuple[str, ...] = ()
+    try:
+        config = transformers.AutoConfig.from_pretrained(origin.where, **wish.options)
+        factory = _factory(transformers, config, task)
+        with quiet(transformers):
+            if untrained:
+                module, used = fresh_module(factory, origin, config, wish, seed)
+            else:
+                module, used, lacking = trained_module(factory, origin, config, wish)
+    except _LOADING as error:
+        raise _explained(origin, config, error) from clean_cause(error)
+    if device_map is None and not _placed_by_its_kind(module):
+        module = move_to(module, device)
+    module = module.eval().requires_grad_(False)
+    title = name or origin.title
+    facts = {
+        "id": title,
+        **_identity(origin, module, allow_bin=allow_bin, untrained=untrained),
+        "attn_implementation": used,
+        "dtype_asked": dtype,
+        "quantization": described(module.config),
+        "adapter": None,
+        "remote_code_commit": _code(origin, module) if trust_remote_code else None,
+        "untrained_seed": seed if untrained else None,
+    }
+    facts["remarks"] = _remarks(origin, module, facts, allow_bin=allow_bin, lacking=lacking)
+    network = wrap_module(module, name=title, facts=facts)
+    network = _without_head(_checked_dtype(network, dtype), lacking)
+    network = replace(
+        network,
+        tokenizer=load_tokenizer(transformers, origin, tokenizer, wish.options)
+        if network.kind == "tokens"
+        else None,
+        processor=load_processor(transformers, origin, wish.options)
+        if network.kind != "tokens"
+        else None,
+    )
+    network = replace(network, max_length=_length(network))
+    if adapter is not None:
+        return with_adapter(network, adapter, check=_checked, allow_bin=allow_bin)
+    return _checked(network)
+
+
+_LOADING = (
+    OSError, ValueError, ImportError, KeyError, RuntimeError, TypeError, AttributeError,
+    NotImplementedError, SafetensorError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What the loaders of transformers raise for checkpoints that they cannot read."""
+
+
+def _check_options(
+    task: str | None,
+    dtype: str,
+    seed: int,
+    untrained: bool,
+    adapter: str | Path | None,
+    quantization: str | None,
+) -> None:
     if task is not None and task not in TASKS:
         raise InputError(f"task {task!r} is not one of {', '.join(TASKS)}")
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     if seed < 0:
         raise InputError(f"seed must be >= 0, got {seed}")
-    where, local = _where(source)
-    options: dict[str, Any] = {
-        "trust_remote_code": trust_remote_code,
-        "local_files_only": local or _offline(),
-    }
-    if revision is not None:
-        options["revision"] = revision
-    try:
-        config = transformers.AutoConfig.from_pretrained(where, **options)
-        factory = _factory(transformers, config, task)
-        build = _fresh if untrained else _trained
-        with _no_bars(transformers):
-            module, used = build(factory, where, config, dtype, attn, options, seed)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, NetworkError | InputError | MissingDependency):
-            raise
-        raise NetworkError(_reason(where, error)) from error
-    module = move_to(module, device).eval().requires_grad_(False)
-    title = name or (Path(where).name if local else where)
-    facts = {
-        "id": title,
-        "commit": _commit(where, local, config),
-        "attn_implementation": used,
-        "dtype_asked": dtype,
-        "remote_code_commit": _commit(where, local, config) if trust_remote_code else None,
-        "untrained_seed": seed if untrained else None,
-    }
-    network = wrap_module(module, name=title, facts=facts)
-    network = replace(
-        network,
-        tokenizer=_tokenizer(transformers, where, options) if network.kind == "tokens" else None,
-        processor=_processor(transformers, where, options) if network.kind != "tokens" else None,
-    )
-    network = replace(network, max_length=_length(network))
-    return _checked(network)
+    if untrained and adapter is not None:
+        raise InputError(
+            "an untrained network takes no adapter: with trained weights inside it would be no null"
+        )
+    if untrained and quantization is not None:
+        raise InputError("an untrained network cannot be quantised; leave quantization out")
 
 
 def _transformers() -> Any:
@@ -140,50 +221,28 @@ def _transformers() -> Any:
     return transformers
 
 
-@contextmanager
-def _no_bars(transformers: Any) -> Iterator[None]:
-    """A library prints nothing; the setting is put back."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _where(source: str | Path) -> tuple[str, bool]:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise InputError(f"{path}: no config.json here; expected a Hugging Face folder")
-        return str(path), True
-    if path.exists():
-        raise InputError(f"{path}: a file; expected a folder with config.json and safetensors")
-    text = str(source)
-    if isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
-        raise InputError(f"{path}: no such folder")
-    return text, False
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-
-
-def _reason(where: str, error: BaseException) -> str:
-    text = " ".join(str(error).split())
+def _explained(origin: Origin, config: Any, error: Exception) -> HiddenscapeError:
+    if isinstance(error, HiddenscapeError):
+        return error
+    where, text = origin.where, scrub(" ".join(str(error).split()))
+    missing = missing_package(where, config, error)
+    if missing is not None:
+        return missing
     if isinstance(error, OSError) and ("safetensors" in text or "pytorch_model.bin" in text):
-        return (
+        return NetworkError(
             f"{where}: no safetensors weights ({text[:200]}); convert the checkpoint to "
-            "safetensors, other formats are not loaded"
+            "safetensors, or allow its .bin file with allow_bin"
         )
     if isinstance(error, SafetensorError):
-        return f"{where}: its safetensors file is damaged ({text[:200]}); copy it again"
-    if not Path(where).is_dir():
-        # The hub's own message does not say that a path may have been meant.
-        return f"{where}: no folder of that name is here, and the hub gave nothing: {text[:300]}"
-    return f"{where}: cannot be loaded ({text[:300]})"
+        return NetworkError(
+            f"{where}: its safetensors file is damaged ({text[:200]}); copy it again"
+        )
+    if "trust_remote_code" in text:
+        return NetworkError(
+            f"{where}: runs code that comes with it; read the code, and if you trust it allow it "
+            "with trust_remote_code"
+        )
+    return NetworkError(f"{where}: cannot be loaded ({text[:300] or type(error).__name__})")
 
 
 def _factory(transformers: Any, config: Any, task: str | None) -> Any:
@@ -193,136 +252,98 @@ def _factory(transformers: Any, config: Any, task: str | None) -> Any:
         found = getattr(transformers, name, None)
         if found is not None:
             return found
+        # A class of the checkpoint's own code: the Auto class that its config maps to it.
+        for auto, path in (getattr(config, "auto_map", None) or {}).items():
+            if str(path).rpartition(".")[2] == name and hasattr(transformers, auto):
+                return getattr(transformers, auto)
     return transformers.AutoModel
 
 
-def _dtype(dtype: str) -> Any:
-    return dtype if dtype == "auto" else getattr(torch, dtype)
+def _placed_by_its_kind(module: nn.Module) -> bool:
+    """Weights quantised by bitsandbytes lie where they were quantised and may not be moved."""
+    return any(getattr(module, f"is_loaded_in_{bits}bit", False) for bits in (4, 8))
 
 
-def _trained(
-    factory: Any, where: str, config: Any, dtype: str, attn: str, options: Any, seed: int
-) -> tuple[Any, str]:
-    last: Exception | None = None
-    for implementation in _attempts(attn):
-        try:
-            module, info = factory.from_pretrained(
-                where,
-                config=copy.deepcopy(config),
-                dtype=_dtype(dtype),
-                attn_implementation=implementation,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-        except (ValueError, ImportError) as error:
-            if attn != "sdpa" or implementation == "eager" or not _about_attention(error):
-                raise
-            last = error
-            continue
-        _complete(module, where, info)
-        return module, _implementation(module)
-    raise NetworkError(f"{where}: cannot be loaded ({last})")
-
-
-def _fresh(
-    factory: Any, where: str, config: Any, dtype: str, attn: str, options: Any, seed: int
-) -> tuple[Any, str]:
-    kind: Any = getattr(config, "dtype", None) if dtype == "auto" else _dtype(dtype)
-    build = getattr(factory, "from_config", None) or factory._from_config
-    extra = {"trust_remote_code": True} if options["trust_remote_code"] else {}
-    with torch.random.fork_rng(devices=[]):
-        for implementation in _attempts(attn):
-            torch.manual_seed(seed)
-            try:
-                # Drawn in float32, then cast: the same seed gives the same weights in any dtype.
-                module = build(
-                    copy.deepcopy(config),
-                    attn_implementation=implementation,
-                    dtype=torch.float32,
-                    **extra,
-                )
-            except (ValueError, ImportError) as error:
-                if attn != "sdpa" or implementation == "eager" or not _about_attention(error):
-                    raise
-                continue
-            return module.to(kind or torch.float32), _implementation(module)
-    raise NetworkError(f"{where}: cannot be built from its config")
-
-
-def _attempts(attn: str) -> tuple[str, ...]:
-    return ("sdpa", "eager") if attn == "sdpa" else (attn,)
-
-
-def _about_attention(error: Exception) -> bool:
-    text = str(error).lower()
-    return "attention" in text or "attn" in text
-
-
-def _implementation(module: Any) -> str:
-    return str(getattr(module.config, "_attn_implementation", None) or "eager")
-
-
-def _complete(module: Any, where: str, info: Mapping[str, Any]) -> None:
-    """A weight that the checkpoint lacks would silently be random."""
-    base = getattr(module, "base_model_prefix", "")
-    missing = sorted(info.get("missing_keys", ()))
-    body = [k for k in missing if not base or not hasattr(module, base) or k.startswith(f"{base}.")]
-    # A pooler or head may be absent; what lies on the way to the sites may not.
-    body = [k for k in body if "pooler" not in k]
-    wrong = sorted(map(str, info.get("mismatched_keys", ())))
-    if body or wrong:
-        what = body or wrong
-        raise NetworkError(
-            f"{where}: the checkpoint lacks {len(what)} weights of {type(module).__name__}, the "
-            f"first {what[0]!r}; they would be random. Choose another task or repair the checkpoint"
-        )
-
-
-def _commit(where: str, local: bool, config: Any) -> str | None:
-    if not local:
-        return getattr(config, "_commit_hash", None)
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update((Path(where) / "config.json").read_bytes())
-    return f"config:{digest.hexdigest()}"
-
-
-_TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model",
-    "tokenizer_config.json",
-)  # fmt: skip
-
-
-def _tokenizer(transformers: Any, where: str, options: Mapping[str, Any]) -> Any:
-    folder = Path(where)
-    if folder.is_dir() and not any((folder / f).is_file() for f in _TOKENIZER_FILES):
-        return None
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if folder.is_dir():
-            raise NetworkError(f"{where}: its tokenizer cannot be loaded ({error})") from error
-        return None
-    tokenizer.padding_side = "right"
-    return tokenizer
-
-
-def _processor(transformers: Any, where: str, options: Mapping[str, Any]) -> Any:
-    folder = Path(where)
-    if folder.is_dir() and not (folder / "preprocessor_config.json").is_file():
-        return None
-    try:
-        return transformers.AutoImageProcessor.from_pretrained(where, **options)
-    except (OSError, ValueError, KeyError) as error:
-        if folder.is_dir():
+def _identity(
+    origin: Origin, module: nn.Module, *, allow_bin: bool, untrained: bool
+) -> dict[str, Any]:
+    """The commit of a hub's network; of a folder a hash of its config and weight files."""
+    paths = [] if untrained else weight_files(origin, allow_bin=allow_bin)
+    facts: dict[str, Any] = {"commit": origin.commit}
+    if origin.local:
+        digest = files_hash([Path(origin.where) / "config.json", *paths])
+        facts["commit"] = f"{'files' if paths else 'config'}:{digest}"
+    if any(t.device.type == "meta" for t in module.state_dict().values() if hasattr(t, "device")):
+        # Weights on disk cannot be read through the module: the files they came from are hashed.
+        if not paths:
             raise NetworkError(
-                f"{where}: its image processor cannot be loaded ({error})"
-            ) from error
-        return None
-    except ImportError as error:
-        raise MissingDependency(
-            f'{where}: its image processor needs pillow: pip install "hiddenscape[images]"'
-        ) from error
+                f"{origin.where}: some weights are on no device, and the files they came from are "
+                "not known; load it without device_map"
+            )
+        facts["weights_hash"] = f"files:{files_hash(paths)}"
+    return facts
+
+
+def _code(origin: Origin, module: nn.Module) -> str | None:
+    """Commit or hash of the code that came with the checkpoint; None if there is none."""
+    if origin.local:
+        return code_hash(Path(origin.where))
+    parts = {type(m).__module__ for m in (module, getattr(module, "config", module))}
+    return origin.commit if any(p.startswith("transformers_modules") for p in parts) else None
+
+
+def _remarks(
+    origin: Origin,
+    module: nn.Module,
+    facts: Mapping[str, Any],
+    *,
+    allow_bin: bool,
+    lacking: tuple[str, ...],
+) -> tuple[str, ...]:
+    found = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    dtype = str(found).removeprefix("torch.")
+    said = f"{facts['id']}: computes in {dtype}, attention {facts['attn_implementation']}"
+    paths = [] if facts["untrained_seed"] is not None else weight_files(origin, allow_bin=allow_bin)
+    stored = stored_dtype(paths)
+    if facts["dtype_asked"] == "auto" and stored not in (None, dtype) and not facts["quantization"]:
+        said += f"; its files hold {stored}, its config says {dtype}"
+    lines = [said]
+    if facts["remote_code_commit"] is not None:
+        lines.append(f"{facts['id']}: runs code of its own ({facts['remote_code_commit']})")
+    if facts["quantization"] is not None:
+        lines.append(f"{facts['id']}: quantised, {facts['quantization']}")
+    if any(p.suffix == ".bin" for p in paths):
+        lines.append(f"{facts['id']}: weights from a .bin file, read as tensors only")
+    if lacking:
+        lines.append(f"{facts['id']}: the checkpoint lacks {', '.join(lacking[:4])}")
+    return tuple(lines)
+
+
+def _checked_dtype(network: TorchNetwork, asked: str) -> TorchNetwork:
+    # Read back from the parameters: the attribute of the module may be stale.
+    if asked != "auto" and network.facts["quantization"] is None:
+        found = str(network.dtype).removeprefix("torch.")
+        if found != asked:
+            raise NetworkError(
+                f"network {network.name!r}: dtype {asked} was asked for, its parameters are "
+                f"{found}; load it with dtype 'auto' or {found!r}"
+            )
+    return network
+
+
+def _without_head(network: TorchNetwork, lacking: tuple[str, ...]) -> TorchNetwork:
+    """Withdraw the logits of a head whose weights the checkpoint lacks: they would be random."""
+    head = None if network.map is None else network.map.head
+    gone = [] if head is None else [k for k in lacking if k == head or k.startswith(f"{head}.")]
+    if not gone:
+        return network
+    reason = f"the checkpoint lacks {gone[0]!r}, it would be random"
+    names = [n for n in network.places if n.startswith("logits")]
+    return replace(
+        network,
+        places={n: p for n, p in network.places.items() if n not in names},
+        withdrawn={**network.withdrawn, **dict.fromkeys(names, reason)},
+    )
 
 
 _ABSURD = 10**7
@@ -336,4 +357,16 @@ def _length(network: TorchNetwork) -> int | None:
 
 def _checked(network: TorchNetwork) -> TorchNetwork:
     batch = probe_batch(network)
-    return network if batch is None else self_check(network, batch)
+    if batch is None:
+        return network
+    try:
+        return self_check(network, batch)
+    except NetworkError as error:
+        if "not implemented for" in str(error) and network.dtype.itemsize < 4:
+            dtype = str(network.dtype).removeprefix("torch.")
+            raise NetworkError(
+                f"network {network.name!r}: this machine's {network.device.type} does not compute "
+                f"in {dtype} ({str(error)[:120]}); load it with dtype 'float32', which changes no "
+                "weight"
+            ) from error
+        raise
