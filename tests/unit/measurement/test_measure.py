@@ -345,7 +345,7 @@ def test_a_site_without_finite_rows_is_set_aside(tmp_path, sites) -> None:
         assert table.select(site=name, analysis="two_nn").values() == pytest.approx(
             alone.select(site=name, analysis="two_nn").values()
         )
-    warned = json.loads((run.path / "measure.json").read_text())["warnings"]
+    warned = json.loads((run / "measure.json").read_text())["warnings"]
     assert any(f"site {names[0]}" in w and "set aside" in w for w in warned)
 
 
