@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hiddenscape import files
 from hiddenscape.cli.exits import guarded
 from hiddenscape.data.arrays import array_dataset, token_dataset
 from hiddenscape.data.dataset import Dataset
@@ -100,6 +102,8 @@ class Extraction:
     rows, shard_rows : int
     die_at : int, optional
         Kill the own process at this file operation (open, rename, link, remove) under ``run``.
+    die_in_write : int, optional
+        Kill the own process in the middle of this write, when half of its bytes are in the file.
     options : optional
         Further arguments of :func:`hiddenscape.extract`.
     """
@@ -111,16 +115,19 @@ class Extraction:
         rows: int = 90,
         shard_rows: int = 4,
         die_at: int | None = None,
+        die_in_write: int | None = None,
         **options: Any,
     ) -> None:
         self.run, self.kind, self.rows, self.shard_rows = run, kind, rows, shard_rows
-        self.die_at, self.options = die_at, options
+        self.die_at, self.die_in_write, self.options = die_at, die_in_write, options
 
     def __call__(self) -> None:
         torch.set_num_threads(1)
         network, data = small_network(self.kind), small_data(self.kind, self.rows)
         if self.die_at is not None:
             sys.addaudithook(_Reaper(str(self.run), self.die_at))
+        if self.die_in_write is not None:
+            vars(files)["open"] = _HalfWrites(self.die_in_write).open
         extract(network, data, self.run, shard_rows=self.shard_rows, **self.options)
 
 
@@ -159,6 +166,40 @@ class _Forks:
         process = self._context.Process(target=work)
         process.start()
         return process
+
+
+class _HalfWrites:
+    """Opens files as ``open`` does; kills the process in the middle of the n-th write."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        stream = open(*arguments, **options)  # noqa: PTH123, SIM115
+        write = stream.write
+
+        def half(part: bytes) -> int:
+            self.left -= 1
+            if self.left >= 0:
+                return int(write(part))
+            write(part[: len(part) // 2])
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+            return 0
+
+        return _Stream(stream, half)
+
+
+class _Stream:
+    def __init__(self, stream: Any, write: Callable[[bytes], int]) -> None:
+        self._stream, self.write = stream, write
+        self.flush, self.fileno = stream.flush, stream.fileno
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
 
 def forks() -> _Forks:
