@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,8 @@ def hub_errors() -> tuple[type[Exception], ...]:
 
     names = ("EntryNotFoundError", "RevisionResolutionError", "HfHubHTTPError")
     found = [getattr(errors, name, None) for name in names]
-    try:
+    with suppress(ImportError):  # an older client asks by requests, whose errors are OSErrors
         found.append(import_module("httpx").HTTPError)
-    except ImportError:
-        pass  # an older client asks by requests, whose errors are OSErrors
     return (OSError, ValueError, *(e for e in found if e is not None))
 
 

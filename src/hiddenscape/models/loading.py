@@ -140,12 +140,13 @@ def load_network(
     )
     config: Any = None
     lacking: tuple[str, ...] = ()
+    digest: str | None = None
     try:
         config = transformers.AutoConfig.from_pretrained(origin.where, **wish.options)
         factory = _factory(transformers, config, task)
         with quiet(transformers):
             if untrained:
-                module, used = fresh_module(factory, origin, config, wish, seed)
+                module, used, digest = fresh_module(factory, origin, config, wish, seed)
             else:
                 module, used, lacking = trained_module(factory, origin, config, wish)
     except _LOADING as error:
@@ -156,7 +157,7 @@ def load_network(
     title = name or origin.title
     facts = {
         "id": title,
-        **_identity(origin, module, allow_bin=allow_bin, untrained=untrained),
+        **_identity(origin, module, digest, allow_bin=allow_bin, untrained=untrained),
         "attn_implementation": used,
         "dtype_asked": dtype,
         "quantization": described(module.config),
@@ -265,15 +266,17 @@ def _placed_by_its_kind(module: nn.Module) -> bool:
 
 
 def _identity(
-    origin: Origin, module: nn.Module, *, allow_bin: bool, untrained: bool
+    origin: Origin, module: nn.Module, digest: str | None, *, allow_bin: bool, untrained: bool
 ) -> dict[str, Any]:
     """The commit of a hub's network; of a folder a hash of its config and weight files."""
     paths = [] if untrained else weight_files(origin, allow_bin=allow_bin)
     facts: dict[str, Any] = {"commit": origin.commit}
     if origin.local:
-        digest = files_hash([Path(origin.where) / "config.json", *paths])
-        facts["commit"] = f"{'files' if paths else 'config'}:{digest}"
-    if any(t.device.type == "meta" for t in module.state_dict().values() if hasattr(t, "device")):
+        found = files_hash([Path(origin.where) / "config.json", *paths])
+        facts["commit"] = f"{'files' if paths else 'config'}:{found}"
+    if digest is not None:
+        facts["weights_hash"] = digest
+    elif any(t.device.type == "meta" for t in module.state_dict().values() if hasattr(t, "device")):
         # Weights on disk cannot be read through the module: the files they came from are hashed.
         if not paths:
             raise NetworkError(

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from hiddenscape.errors import MissingDependency, NetworkError
+from hiddenscape.models.fresh import weights_hash
 from hiddenscape.models.origin import Origin, stored_dtype, weight_files
 from hiddenscape.models.quantized import quantization_config
 
@@ -134,8 +135,11 @@ def _short(error: BaseException) -> str:
     return (found[0] if found else str(error).split(". ")[0])[:160]
 
 
-def fresh_module(factory: Any, origin: Origin, config: Any, wish: Wish, seed: int) -> Any:
-    """The module with fresh weights drawn from ``seed``, and its attention implementation."""
+def fresh_module(
+    factory: Any, origin: Origin, config: Any, wish: Wish, seed: int
+) -> tuple[nn.Module, str, str | None]:
+    """The module with fresh weights drawn from ``seed``, its attention implementation, and the
+    hash of its weights where they are spread over devices afterwards."""
     config = copy.deepcopy(config)
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # fresh weights are not quantised: there are no scales
@@ -158,7 +162,10 @@ def fresh_module(factory: Any, origin: Origin, config: Any, wish: Wish, seed: in
                     raise
                 continue
             used = _implementation(module)
-            return _dispatched(module.to(kind), wish), used
+            module = module.to(kind)
+            # Weights that accelerate puts on disk cannot be hashed any more.
+            digest = None if wish.device_map is None else weights_hash(module)
+            return _dispatched(module, wish), used, digest
     raise NetworkError(f"{origin.where}: cannot be built from its config")
 
 
