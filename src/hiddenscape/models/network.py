@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hiddenscape.errors import InputError, NetworkError, SiteError
+from hiddenscape.models.aliases import Alias, check_alias, known_aliases
 from hiddenscape.models.families import FamilyMap, find_map
 from hiddenscape.models.hooks import module_at, read_places, record_events
 from hiddenscape.models.memory import out_of_memory
@@ -158,6 +159,11 @@ class TorchNetwork:
         )
 
     @property
+    def known_aliases(self) -> dict[str, Alias]:
+        """Other names of its sites: of libraries, and of papers that its family belongs to."""
+        return known_aliases(self.map, self.aliases, self.places)
+
+    @property
     def device(self) -> torch.device:
         """Device of the first parameter."""
         tensor = next(iter(self.module.parameters()), None)
@@ -185,11 +191,21 @@ class TorchNetwork:
         raw = {n: p for n, p in raw.items() if n not in known and "*" not in n}
         for place in raw.values():
             module_at(self.module, place.path)
+        aliases = {name: a.site for name, a in self.known_aliases.items()}
+        for item in items:
+            if item not in known and item not in aliases:
+                check_alias(
+                    item,
+                    self.map,
+                    network=self.name,
+                    aliases=self.aliases,
+                    withdrawn=self.withdrawn,
+                )
         names = expand(
             items,
             names=[*self.places, *raw],
             everything=self._everything(),
-            aliases=self.aliases,
+            aliases=aliases,
             withdrawn=self.withdrawn,
         )
         return tuple(self.places[n] if n in self.places else self._timed(raw[n]) for n in names)
