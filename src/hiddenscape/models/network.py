@@ -14,6 +14,7 @@ from torch import nn
 
 from hiddenscape.errors import InputError, NetworkError, SiteError
 from hiddenscape.models.aliases import Alias, check_alias, known_aliases
+from hiddenscape.models.discovery import discover, looks_like_a_transformer
 from hiddenscape.models.families import FamilyMap, find_map
 from hiddenscape.models.hooks import module_at, read_places, record_events
 from hiddenscape.models.memory import out_of_memory
@@ -165,8 +166,12 @@ class TorchNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Device of the first parameter."""
-        tensor = next(iter(self.module.parameters()), None)
+        """Where inputs go: device of the first parameter; where accelerate moves parameters about,
+        the device on which the network as a whole runs."""
+        home = getattr(getattr(self.module, "_hf_hook", None), "execution_device", None)
+        if home is not None:
+            return torch.device(home)
+        tensor = next((p for p in self.module.parameters() if p.device.type != "meta"), None)
         return torch.device("cpu") if tensor is None else tensor.device
 
     @property
@@ -439,7 +444,7 @@ def wrap_module(
     module.eval()
     if kind not in (None, "tokens", "pixels", "arrays"):
         raise InputError(f"kind {kind!r} is not one of tokens, pixels, arrays")
-    found = find_map(module)
+    found, withdrawn, told = _find_sites(module, kind)
     eats = kind or ("arrays" if found is None else found.family.kind)
     places = {} if eats == "tokens" else {"input": INPUT}
     chosen: tuple[str, ...] | None = None
@@ -458,11 +463,25 @@ def wrap_module(
         kind=eats,
         map=found,
         aliases={} if found is None else found.aliases,
-        withdrawn={} if found is None else found.withdrawn,
+        withdrawn=withdrawn,
         tokenizer=tokenizer,
         max_length=longest_row(module, found),
-        facts={"id": title, "class": type(module).__name__, **(facts or {})},
+        facts={"id": title, "class": type(module).__name__, **told, **(facts or {})},
     )
     if example is not None:
         network = network.resolved(Batch(args=(example,)))
     return network
+
+
+def _find_sites(
+    module: nn.Module, kind: str | None
+) -> tuple[FamilyMap | None, dict[str, str], dict[str, Any]]:
+    """Its family's map, else one found by structure; sites left out; facts for the manifest."""
+    found = find_map(module)
+    if found is not None or kind == "arrays" or not looks_like_a_transformer(module):
+        return found, {} if found is None else dict(found.withdrawn), {}
+    found, why = discover(module)
+    if found is not None and kind in (None, found.family.kind):
+        return found, dict(found.withdrawn), {"discovered": True}
+    stems = ("embed", "resid_pre.0", "resid_post.0", "final_norm", "logits")
+    return None, dict.fromkeys(stems, f"its structure gives no site map: {why}"), {}

@@ -16,19 +16,11 @@ from hiddenscape.models.hooks import module_at, read_places, unwrap
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.sites import Place
 from hiddenscape.models.streamchecks import SUM_FACTOR, Findings, gap_of, loose
+from hiddenscape.models.structure import head_count
 
-__all__ = ["check_heads", "check_hidden_units", "check_norm_formula", "check_norms", "head_count"]
+__all__ = ["check_heads", "check_hidden_units", "check_norm_formula", "check_norms"]
 
 Values = Mapping[str, torch.Tensor]
-
-
-def head_count(config: Any) -> int | None:
-    """Number of attention heads; None where the config does not say."""
-    for name in ("num_attention_heads", "n_head", "num_heads"):
-        count = getattr(config, name, None)
-        if isinstance(count, int) and count > 0:
-            return count
-    return None
 
 
 def _some_blocks(network: TorchNetwork) -> list[int]:

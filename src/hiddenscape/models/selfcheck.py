@@ -33,7 +33,7 @@ from hiddenscape.models.streamchecks import (
     gap_of,
     loose,
 )
-from hiddenscape.models.structure import patch_count
+from hiddenscape.models.structure import constant_positions, patch_count
 
 __all__ = ["self_check"]
 
@@ -177,18 +177,18 @@ def _check_fire_count(network: TorchNetwork, found: Findings) -> None:
 def _check_prefix(
     network: TorchNetwork, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
-    """Positions in front of the patches = positions - patches, or a mean would pool over them."""
+    """Positions that hold the same for every image are those in front of the patches."""
     assert network.map is not None
-    config = getattr(network.module, "config", None)
-    patches = patch_count(config)
-    if network.kind != "pixels" or patches is None or "embed" not in values:
+    if network.kind != "pixels" or "embed" not in values or len(values["embed"]) < 2:
         return
-    count = values["embed"].shape[1] - patches
-    if count != network.map.prefix:
+    embed, prefix = values["embed"], network.map.prefix
+    patches = patch_count(getattr(network.module, "config", None))
+    front = constant_positions(embed)
+    if front != list(range(prefix)) or patches not in (None, embed.shape[1] - prefix):
         raise NetworkError(
-            f"network {network.name!r}: self-check 'prefix' failed: {values['embed'].shape[1]} "
-            f"positions hold {patches} patches, so {count} stand in front; its family says "
-            f"{network.map.prefix}, and a mean over patches would be wrong"
+            f"network {network.name!r}: self-check 'prefix' failed: of {embed.shape[1]} positions "
+            f"{len(front)} do not depend on the image and the config has {patches} patches; its "
+            f"family says {prefix} stand in front of them, so a mean over patches would be wrong"
         )
     found.add(Check(name="prefix", passed=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from hiddenscape.errors import SiteError
@@ -12,7 +13,14 @@ from hiddenscape.models.families import FamilyMap
 from hiddenscape.models.hooks import module_at
 from hiddenscape.models.sites import Place, parse_module_site
 
-__all__ = ["INPUT", "longest_row", "patch_count", "user_places"]
+__all__ = [
+    "INPUT",
+    "constant_positions",
+    "head_count",
+    "longest_row",
+    "patch_count",
+    "user_places",
+]
 
 INPUT = Place(name="input", path="", io="input", depth=0.0)
 _PASS_THROUGH = (
@@ -98,3 +106,18 @@ def patch_count(config: object) -> int | None:
         return None
     (height, width), (down, across) = pairs  # type: ignore[misc]
     return (height // down) * (width // across)
+
+
+def head_count(config: object) -> int | None:
+    """Number of attention heads; None where the config does not say."""
+    for name in ("num_attention_heads", "n_head", "num_heads"):
+        count = getattr(config, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    return None
+
+
+def constant_positions(entering: torch.Tensor) -> list[int]:
+    """Positions of (B, T, d) that hold the same in every row: no content, if the rows differ."""
+    equal = (entering == entering[:1]).all(-1).all(0)
+    return [i for i, same in enumerate(equal.tolist()) if same]
