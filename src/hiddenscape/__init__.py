@@ -47,12 +47,26 @@ _HOME = {
     "load_network": "models.loading",
     "open_network": "pipeline",
     "wrap_module": "models.network",
+    "describe_sites": "models.describe",
+    "SiteTable": "models.describe",
     "open_dataset": "data.open",
     "array_dataset": "data.arrays",
     "text_dataset": "data.text",
+    "token_dataset": "data.arrays",
+    "image_dataset": "data.images",
+    "fasta_dataset": "data.fasta",
+    "hub_dataset": "data.hub",
+    "window_dataset": "data.windows",
+    "prompt_dataset": "data.prompts",
+    "Template": "data.prompts",
+    "SequenceRules": "data.sequences",
+    "Limits": "data.limits",
     # the way of the data
     "extract": "extraction",
     "import_points": "store.importers",
+    "export_points": "store.exporters",
+    "to_anndata": "store.exporters",
+    "to_xarray": "store.exporters",
     "open_store": "store.reader",
     "RepresentationSet": "store.reader",
     "verify": "store.verify",
@@ -88,8 +102,17 @@ if TYPE_CHECKING:
     from hiddenscape.comparison.overlap import Overlap as Overlap
     from hiddenscape.comparison.overlap import neighborhood_overlap as neighborhood_overlap
     from hiddenscape.data.arrays import array_dataset as array_dataset
+    from hiddenscape.data.arrays import token_dataset as token_dataset
+    from hiddenscape.data.fasta import fasta_dataset as fasta_dataset
+    from hiddenscape.data.hub import hub_dataset as hub_dataset
+    from hiddenscape.data.images import image_dataset as image_dataset
+    from hiddenscape.data.limits import Limits as Limits
     from hiddenscape.data.open import open_dataset as open_dataset
+    from hiddenscape.data.prompts import Template as Template
+    from hiddenscape.data.prompts import prompt_dataset as prompt_dataset
+    from hiddenscape.data.sequences import SequenceRules as SequenceRules
     from hiddenscape.data.text import text_dataset as text_dataset
+    from hiddenscape.data.windows import window_dataset as window_dataset
     from hiddenscape.dimension.decimation import decimation as decimation
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
@@ -102,6 +125,8 @@ if TYPE_CHECKING:
     from hiddenscape.extraction import extract as extract
     from hiddenscape.kernels.certificate import Certificate as Certificate
     from hiddenscape.measurement import measure as measure
+    from hiddenscape.models.describe import SiteTable as SiteTable
+    from hiddenscape.models.describe import describe_sites as describe_sites
     from hiddenscape.models.families import FAMILIES as FAMILIES
     from hiddenscape.models.loading import load_network as load_network
     from hiddenscape.models.network import wrap_module as wrap_module
@@ -126,6 +151,9 @@ if TYPE_CHECKING:
     from hiddenscape.runs import Run as Run
     from hiddenscape.runs import open_run as open_run
     from hiddenscape.spec import RunSpec as RunSpec
+    from hiddenscape.store.exporters import export_points as export_points
+    from hiddenscape.store.exporters import to_anndata as to_anndata
+    from hiddenscape.store.exporters import to_xarray as to_xarray
     from hiddenscape.store.importers import import_points as import_points
     from hiddenscape.store.reader import RepresentationSet as RepresentationSet
     from hiddenscape.store.reader import open_store as open_store

@@ -81,7 +81,39 @@ class RunSpec:
     task: str | None = _option(
         "network", "What the network was trained for, where its files do not tell.", None
     )
-    revision: str | None = _option("network", "Branch, tag or commit of a Hugging Face id.", None)
+    revision: tuple[str, ...] = _option(
+        "network",
+        "Branch, tag or commit of a Hugging Face id. Several are states of one training: each is "
+        "run, the last one is the run itself; NAME=STEP tells the step where the name does not.",
+        (),
+    )
+    checkpoints: tuple[str, ...] = _option(
+        "network",
+        "Folders or patterns with states of one training (checkpoint-100, checkpoint-2000, ...) or "
+        "of one adapter. Without --network the last one is the run itself.",
+        (),
+    )
+    main_checkpoint: str | None = _option(
+        "network", "Which checkpoint or revision is the run itself, if not the last.", None
+    )
+    keep_going: bool = _option(
+        "network", "Leave out checkpoints that are missing or damaged, and say so.", False
+    )
+    drop_cache: bool = _option(
+        "network",
+        "Delete from the hub's cache what each revision of a sweep added, once its points are "
+        "stored.",
+        False,
+    )
+    adapter: str | None = _option(
+        "network", "PEFT adapter, a folder or a Hugging Face id; never merged.", None
+    )
+    with_base: bool = _option(
+        "network", "With an adapter: also run its base, from the same files.", False
+    )
+    tokenizer: str | None = _option(
+        "network", "Where the tokenizer comes from, if not from the network's own files.", None
+    )
     dtype: str = _option(
         "network",
         "Numbers the network computes with; auto keeps those of the checkpoint.",
@@ -98,6 +130,23 @@ class RunSpec:
     trust_remote_code: bool = _option(
         "network", "Run code that comes with a Hugging Face id. Off unless you trust it.", False
     )
+    allow_bin: bool = _option(
+        "network",
+        "Where there are no safetensors, read old .bin files, as tensors only.",
+        False,
+    )
+    quantization: str | None = _option(
+        "network",
+        "Quantise full weights while loading. Checkpoints that are quantised already need nothing.",
+        None,
+        choices=("bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8", "torchao-int4"),
+    )
+    device_map: str | None = _option(
+        "network", "Spread the network over devices by accelerate: auto, balanced, ...", None
+    )
+    offload_folder: str | None = _option(
+        "network", "Where a device map may put weights that fit into no memory.", None
+    )
     untrained_twin: bool = _option(
         "network",
         "Also run the same network with fresh random weights, the null of the run.",
@@ -108,21 +157,71 @@ class RunSpec:
     # data
     data: str = _option(
         "data",
-        "File of inputs (.txt .jsonl .csv .npy .npz), folder of images, or 'digits'.",
+        "File of inputs (.txt .jsonl .csv .tsv .parquet .fasta .npy .npz), folder of images, "
+        "hf:NAME of a data set on the hub, or 'digits'.",
         "",
     )
-    text: str = _option("data", "Column that holds the text, in .csv and .jsonl files.", "text")
+    text: str = _option("data", "Column that holds the text, in files with columns.", "text")
     input: str | None = _option(
-        "data", "Array of an .npz file that holds the inputs, where its name does not tell.", None
+        "data",
+        "Array of an .npz file, or column of a data set, that holds the inputs, where its name "
+        "does not tell.",
+        None,
     )
     labels: tuple[str, ...] = _option(
-        "data", "Columns that hold labels; all but text and id if empty.", ()
+        "data",
+        "Columns that hold labels, as NAME, NAME:text or NAME:number; all but text and id if "
+        "empty.",
+        (),
     )
+    label_map: str | None = _option(
+        "data", "Table with more labels (.tsv .csv); its column id, or its first, is the row id.",
+        None,
+    )  # fmt: skip
+    missing_labels: str = _option(
+        "data", "Rows that the label map lacks: refuse, or a missing label.", "error",
+        choices=("error", "nan"),
+    )  # fmt: skip
+    sequences: tuple[str, ...] = _option(
+        "data",
+        "The texts are sequences of amino acids, and this may be done to them: upper case, U Z O B "
+        "as X, leave out stops (*) or gaps (-), blanks between letters.",
+        (),
+        choices=("upper", "rare_x", "drop_stop", "drop_gaps", "spaced"),
+    )
+    window: int | None = _option(
+        "data", "Cut texts into windows of so many units.", None, minimum=1
+    )
+    stride: int | None = _option(
+        "data", "Units from window to window; a whole window if not given.", None, minimum=1
+    )
+    window_unit: str = _option(
+        "data", "Unit of windows; tokens are those of the network.", "words",
+        choices=("words", "chars", "lines", "paragraphs", "tokens"),
+    )  # fmt: skip
+    template: str | None = _option(
+        "data", "File with a prompt template: a question with {field}, or .toml with more.", None
+    )
+    shots: int = _option("data", "Solved examples in front of each question.", 0, minimum=0)
+    shot_data: str | None = _option(
+        "data", "Table of examples; the other rows of the data if not given.", None
+    )
+    shot_seed: int = _option("data", "Keys the draw of examples.", 0, minimum=0)
     image_size: int | None = _option(
         "data", "Side that images are resized to, for networks without an image processor.", None,
         minimum=1,
     )  # fmt: skip
+    image_alpha: str = _option(
+        "data", "Transparent pixels: refuse, their hidden color, or a background.", "error",
+        choices=("error", "drop", "white", "black"),
+    )  # fmt: skip
     limit: int | None = _option("data", "Use the first rows only.", None, minimum=3)
+    input_limits: tuple[str, ...] = _option(
+        "data",
+        "Bounds on files, against damaged and hostile ones, as NAME=NUMBER: bytes, rows, cell, "
+        "ratio (of packing), pixels.",
+        (),
+    )
 
     # extraction
     sites: tuple[str, ...] = _option(

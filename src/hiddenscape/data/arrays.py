@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from hiddenscape.data.dataset import check_ids, check_labels, count_identical, fingerprint
+from hiddenscape.data.dataset import (
+    check_ids,
+    check_labels,
+    count_identical,
+    fingerprint,
+    identify,
+)
+from hiddenscape.data.labelmap import chosen_labels
+from hiddenscape.data.limits import LIMITS, Limits
 from hiddenscape.errors import InputError, NonFiniteError
 
 __all__ = ["ArrayDataset", "TokenDataset", "array_dataset", "token_dataset"]
@@ -32,8 +40,9 @@ class ArrayDataset:
 
     def __post_init__(self) -> None:
         _check_finite(self.inputs, self.name, self.ids)
-        object.__setattr__(self, "fingerprint", fingerprint(self.ids, self.inputs, self.labels))
-        object.__setattr__(self, "identical", count_identical(self.inputs))
+        found = identify(self.ids, self.inputs, self.labels)
+        object.__setattr__(self, "fingerprint", found[0])
+        object.__setattr__(self, "identical", found[1])
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -60,7 +69,9 @@ class TokenDataset:
     def __post_init__(self) -> None:
         special = self.special or (np.zeros(0, np.uint8),) * len(self.rows)
         both = [np.concatenate([r, s]) for r, s in zip(self.rows, special, strict=True)]
-        object.__setattr__(self, "fingerprint", fingerprint(self.ids, both, self.labels))
+        recipe = "" if self.texts is None else fingerprint(self.ids, self.texts, {})
+        found = fingerprint(self.ids, both, self.labels, recipe=recipe)
+        object.__setattr__(self, "fingerprint", found)
         object.__setattr__(self, "identical", count_identical(self.rows))
 
     def __len__(self) -> int:
@@ -79,9 +90,13 @@ def array_dataset(
     inputs: Any,
     *,
     labels: Mapping[str, Any] | Sequence[Any] | np.ndarray | None = None,
+    label_columns: Sequence[str] | None = None,
+    label_map: str | Path | None = None,
+    missing: str = "error",
     ids: Sequence[object] | None = None,
     name: str | None = None,
     limit: int | None = None,
+    limits: Limits = LIMITS,
 ) -> ArrayDataset:
     """A data set from an array whose first axis is the row.
 
@@ -91,12 +106,19 @@ def array_dataset(
         Numbers of any kind, as the network wants them: nothing is scaled. Files are memory-mapped.
     labels : mapping, sequence or None
         Label columns; a bare sequence becomes the column ``label``.
+    label_columns : sequence of str, optional
+        Some of the columns.
+    label_map : path, optional
+        Table with more labels, joined by row id; ``missing`` ("error" or "nan") says what becomes
+        of rows that it lacks.
     ids : sequence or None
         Row ids, unique; row numbers by default.
     name : str, optional
         Name for manifests.
     limit : int, optional
         Use the first rows only; labels and ids are those of all rows, and are cut alike.
+    limits : Limits
+        Bounds on the label map; the array itself is never copied.
 
     Raises
     ------
@@ -125,7 +147,10 @@ def array_dataset(
             f"{title}: expected an array (rows, ...), got shape {array.shape}; add an axis"
         )
     named = check_ids(ids, len(array), where=title)
-    columns = check_labels(labels, len(array), where=title)
+    columns = chosen_labels(
+        check_labels(labels, len(array), where=title), named, where=title, label_map=label_map,
+        missing=missing, wanted=label_columns, limits=limits,
+    )  # fmt: skip
     return ArrayDataset(
         inputs=array[:limit],
         name=title,

@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
 from hiddenscape.data.arrays import ArrayDataset, array_dataset, plain_reason
 from hiddenscape.data.dataset import Dataset
-from hiddenscape.data.images import IMAGE_SUFFIXES, ImageDataset, image_dataset
+from hiddenscape.data.fasta import FASTA, fasta_dataset
+from hiddenscape.data.hub import HUB, hub_dataset, is_saved, table_dataset
+from hiddenscape.data.images import IMAGE_SUFFIXES, image_dataset
+from hiddenscape.data.limits import LIMITS, Limits, kind_of
+from hiddenscape.data.npz import npz_dataset
+from hiddenscape.data.tables import COLUMNAR, TABLES
 from hiddenscape.data.text import text_dataset
 from hiddenscape.errors import InputError
 
-__all__ = ["open_dataset"]
+__all__ = ["data_kind", "open_dataset"]
 
-_TEXT = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv")
-_INPUT_NAMES = ("inputs", "x", "X", "images", "data", "input_ids")
 DIGITS_ROWS = 2160
 DIGITS_SEED = 0
+_KNOWN = f".txt, {', '.join(TABLES)}, {', '.join(FASTA)} (texts also .gz), .npy, .npz"
+
+
+def data_kind(source: str | Path) -> str:
+    """What :func:`open_dataset` takes a source for: ``digits``, ``hub``, ``images``, ``fasta``,
+    ``text`` (one text per line), ``table``, ``columnar``, ``array`` or ``archive``.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist or is of no known kind.
+    """
+    if str(source) == "digits":
+        return "digits"
+    if str(source).startswith(HUB):
+        return "hub"
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return "hub" if is_saved(path) else "images"
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file or folder; expected {_KNOWN}, a folder of images, a folder "
+            "saved by datasets, 'hf:NAME', or 'digits'"
+        )
+    suffix = kind_of(path)
+    kinds = {".npy": "array", ".npz": "archive", ".txt": "text"}
+    kinds |= dict.fromkeys(TABLES, "table") | dict.fromkeys(COLUMNAR, "columnar")
+    kinds |= dict.fromkeys(FASTA, "fasta")
+    packed = path.suffix.lower() == ".gz"
+    if suffix in kinds and not (packed and kinds[suffix] in ("array", "archive", "columnar")):
+        return kinds[suffix]
+    hint = "give the folder that holds it" if suffix in IMAGE_SUFFIXES else "convert it"
+    raise InputError(
+        f"{path}: unknown kind of file {path.suffix.lower()!r}, {hint}; expected {_KNOWN}"
+    )
 
 
 def open_dataset(
@@ -30,6 +66,7 @@ def open_dataset(
     text: str = "text",
     label_columns: Sequence[str] | None = None,
     limit: int | None = None,
+    limits: Limits = LIMITS,
     **options: Any,
 ) -> Dataset:
     """Open a data set by the kind of its path.
@@ -37,68 +74,65 @@ def open_dataset(
     Parameters
     ----------
     source : path or str
-        ``.txt``, ``.jsonl``, ``.csv``, ``.tsv``: text (:func:`text_dataset`). ``.npy``: one array.
-        ``.npz``: the array called ``inputs``, ``x``, ``images`` or ``data`` (or the only one with
-        more than one axis), the one called ``ids``, and every other one-dimensional array of that
-        length as a label column. A folder: images (:func:`image_dataset`). ``digits``: the
-        embedded digits.
+        ``.txt``, ``.jsonl``, ``.csv``, ``.tsv``, ``.parquet``, ``.arrow``: text
+        (:func:`text_dataset`). ``.fasta``, ``.fa``, ``.faa``: sequences (:func:`fasta_dataset`).
+        ``.npy``: one array. ``.npz``: the array called ``inputs``, ``x``, ``images`` or ``data``
+        (or the only one with more than one axis), the one called ``ids``, and every other
+        one-dimensional array of that length as a label column. A folder: images
+        (:func:`image_dataset`), or what ``datasets`` saved. ``hf:NAME``: a data set of the Hugging
+        Face hub (:func:`hub_dataset`). ``digits``: the embedded digits.
     text : str
         Column that holds the text, in files with columns.
     label_columns : sequence of str, optional
-        Label columns to keep; None keeps all there are.
+        Label columns to keep, as ``NAME``, ``NAME:text`` or ``NAME:number``; None keeps all.
     limit : int, optional
         Use the first rows only.
+    limits : Limits
+        Bounds on what a file may unpack to.
     **options
-        Passed on to the function of the kind; for ``.npz`` files ``input`` names the array.
-        ``labels`` may be the path of a ``.npy`` file.
+        Passed on to the function of the kind. All know ``label_map`` (a table with more labels,
+        joined by row id) and ``missing``. ``labels`` may be the path of a ``.npy`` file, or of a
+        table, which is a label map. ``input`` names the array of an ``.npz`` file, or the column
+        of inputs.
 
     Raises
     ------
     InputError
-        If the path does not exist or is of no known kind, its content cannot be read, or a label
-        column is missing.
+        If the path does not exist or is of no known kind, or its content cannot be read.
+    ConfigError
+        If a column is missing.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, got {limit}")
     labels = options.get("labels")
     if isinstance(labels, str | Path):
-        options["labels"] = array_file(Path(labels))
-    if str(source) == "digits":
-        return _chosen(_digits(limit=limit, **options), label_columns)
+        if Path(labels).suffix.lower() == ".npy":
+            options["labels"] = array_file(Path(labels))
+        else:
+            options["label_map"] = options.pop("labels")
+    kind = data_kind(source)
+    common: dict[str, Any] = {
+        "label_columns": label_columns, "limit": limit, "limits": limits, **options,
+    }  # fmt: skip
+    if kind == "digits":
+        return _digits(**common)
+    if kind == "hub":
+        named = str(source).startswith(HUB)
+        return hub_dataset(source if named else Path(source).expanduser(), text=text, **common)
     path = Path(source).expanduser()
-    if not path.exists():
-        raise InputError(
-            f"{path}: no such file or folder; expected text ({', '.join(_TEXT)}), .npy, .npz, a "
-            "folder of images, or 'digits'"
-        )
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return _chosen(image_dataset(path, limit=limit, **options), label_columns)
-    if suffix in _TEXT:
-        return text_dataset(path, text=text, label_columns=label_columns, limit=limit, **options)
-    if suffix == ".npy":
-        return _chosen(array_dataset(path, limit=limit, **options), label_columns)
-    if suffix == ".npz":
-        return _chosen(_npz(path, limit=limit, **options), label_columns)
-    hint = "give the folder that holds it" if suffix in IMAGE_SUFFIXES else "convert it"
-    raise InputError(
-        f"{path}: unknown kind of file {suffix!r}, {hint}; expected {', '.join(_TEXT)}, .npy or "
-        ".npz"
-    )
-
-
-_Kind = TypeVar("_Kind", ArrayDataset, ImageDataset)
-
-
-def _chosen(dataset: _Kind, columns: Sequence[str] | None) -> _Kind:
-    """The same rows with some of the label columns."""
-    if columns is None:
-        return dataset
-    for column in columns:
-        if column not in dataset.labels:
-            has = ", ".join(dataset.labels) or "none"
-            raise InputError(f"{dataset.name}: no label column {column!r}; it has {has}")
-    return replace(dataset, labels={c: dataset.labels[c] for c in columns})
+    match kind:
+        case "columnar":
+            return table_dataset(path, text=text, **common)
+        case "text" | "table":
+            return text_dataset(path, text=text, **common)
+        case "fasta":
+            return fasta_dataset(path, **common)
+        case "images":
+            return image_dataset(path, **common)
+        case "array":
+            return array_dataset(path, **common)
+        case _:
+            return npz_dataset(path, **common)
 
 
 def array_file(path: Path) -> np.ndarray:
@@ -114,56 +148,17 @@ def array_file(path: Path) -> np.ndarray:
     return found
 
 
-def _npz(
-    path: Path,
-    *,
-    input: str | None = None,
-    labels: Mapping[str, Any] | Sequence[Any] | np.ndarray | None = None,
-    ids: Sequence[object] | None = None,
-    name: str | None = None,
-    limit: int | None = None,
-) -> ArrayDataset:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = plain_reason(error)
-        raise InputError(f"{path}: not a readable .npz file of plain arrays ({reason})") from error
-    candidates = [n for n in _INPUT_NAMES if n in arrays]
-    if input is None:
-        deep = [n for n, a in arrays.items() if a.ndim > 1]
-        candidates = candidates or deep
-        if len(candidates) != 1 and not (candidates and candidates[0] in _INPUT_NAMES):
-            raise InputError(
-                f"{path}: cannot tell which array holds the inputs among {', '.join(arrays)}; "
-                "name it with input="
-            )
-        input = candidates[0]
-    if input not in arrays:
-        raise InputError(f"{path}: no array {input!r}; it has {', '.join(arrays)}")
-    rows = len(arrays[input])
-    if ids is None and "ids" in arrays:
-        ids = arrays["ids"].tolist()
-    columns: dict[str, Any] = {
-        n: a for n, a in arrays.items() if n not in (input, "ids") and a.shape == (rows,)
-    }
-    if labels is not None:
-        columns |= labels if isinstance(labels, Mapping) else {"label": labels}
-    return array_dataset(
-        arrays[input], labels=columns, ids=ids, name=name or path.stem, limit=limit
-    )
-
-
 def _digits(
     *,
-    limit: int | None = None,
     seed: int = DIGITS_SEED,
     split: Literal["train", "test"] = "test",
     name: str = "digits",
+    labels: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> ArrayDataset:
     from hiddenscape.data.digits import nuisance_digits
 
-    images, labels, digit = nuisance_digits(DIGITS_ROWS, seed=seed, split=split)
+    images, digits, drawing = nuisance_digits(DIGITS_ROWS, seed=seed, split=split)
     # ``drawing`` tells how much of the overlap of ``digit`` is one drawing finding itself again.
-    columns = {"digit": labels, "drawing": digit}
-    return array_dataset(images, labels=columns, name=name, limit=limit)
+    columns = {"digit": digits, "drawing": drawing, **(labels or {})}
+    return array_dataset(images, labels=columns, name=name, **more)

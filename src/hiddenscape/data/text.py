@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,32 +10,53 @@ from typing import Any
 
 import numpy as np
 
-from hiddenscape.data.dataset import check_ids, check_labels, count_identical, fingerprint
+from hiddenscape.data.dataset import Span, check_ids, check_labels, identify
+from hiddenscape.data.labelmap import chosen_labels
+from hiddenscape.data.limits import LIMITS, Limits, check_characters, title_of
+from hiddenscape.data.sequences import SequenceRules
+from hiddenscape.data.tables import Columns, read_table
 from hiddenscape.errors import InputError
 
-__all__ = ["TextDataset", "text_dataset"]
+__all__ = ["TextDataset", "check_spans", "table_texts", "text_dataset"]
 
-_CSV_FIELD_LIMIT = 2**24
-# A leading zero makes a code (007), which stays text.
-_WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|-?inf")
+_SPAN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TextDataset:
-    """Rows of text. Made by :func:`text_dataset`."""
+    """Rows of text. Made by :func:`text_dataset`, :func:`fasta_dataset` and their kin.
+
+    Attributes
+    ----------
+    texts, ids : tuple of str
+    labels : mapping
+        One value per row, by name.
+    spans : mapping
+        Characters [start, stop) of each text, or None, by name: for ``span:NAME`` pooling.
+    recipe : str
+        How the texts were made of what the file holds (JSON; part of the fingerprint).
+    template_hash : str or None
+        Hash of the template of prompts.
+    origin : mapping
+        Where they came from, for the record: name and revision of a data set of a hub.
+    """
 
     texts: tuple[str, ...]
     name: str
     ids: tuple[str, ...]
     labels: Mapping[str, np.ndarray]
+    spans: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    recipe: str = ""
+    template_hash: str | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = field(init=False)
     identical: int = field(init=False)
     kind: str = "text"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", fingerprint(self.ids, self.texts, self.labels))
-        object.__setattr__(self, "identical", count_identical(self.texts))
+        found = identify(self.ids, self.texts, self.labels, spans=self.spans, recipe=self.recipe)
+        object.__setattr__(self, "fingerprint", found[0])
+        object.__setattr__(self, "identical", found[1])
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -53,10 +72,15 @@ def text_dataset(
     text: str = "text",
     labels: Mapping[str, Any] | Sequence[Any] | None = None,
     label_columns: Sequence[str] | None = None,
+    label_map: str | Path | None = None,
+    missing: str = "error",
     id_column: str | None = None,
     ids: Sequence[object] | None = None,
+    spans: Mapping[str, Sequence[Sequence[int] | None]] | None = None,
+    rules: SequenceRules | None = None,
     name: str | None = None,
     limit: int | None = None,
+    limits: Limits = LIMITS,
 ) -> TextDataset:
     """A data set of texts.
 
@@ -64,29 +88,48 @@ def text_dataset(
     ----------
     source : path or sequence of str
         A list of texts; or a file: ``.txt`` (one text per line), ``.jsonl`` (one JSON object per
-        line), ``.csv`` or ``.tsv`` (with a header). UTF-8.
+        line), ``.csv`` or ``.tsv`` (with a header), each also ``.gz``, ``.parquet`` or ``.arrow``.
+        UTF-8.
     text : str
         Column that holds the text.
     labels, ids
         Given from outside; for files they are added to, or replace, the columns of the file.
     label_columns : sequence of str, optional
-        Columns that become labels. None: every column but the text and the id.
+        Columns that become labels. None: every column but the text and the id. ``NAME:text`` and
+        ``NAME:number`` say how to take a column of a CSV file. A column whose name is reserved
+        (``status``, ``row``, ...) becomes ``status_``.
+    label_map : path, optional
+        Table with more labels, joined by row id (see ``missing``).
+    missing : {"error", "nan"}
+        What to do with rows that the label map lacks.
     id_column : str, optional
         Column of row ids; ``id`` is used if there is one.
+    spans : mapping, optional
+        Name to one character range ``(start, stop)`` or None per row, counted in characters of the
+        text from 0, ``stop`` excluded. In ``.jsonl`` files the field ``spans`` of a row, such as
+        ``{"subject": [0, 4]}``.
+    rules : SequenceRules, optional
+        Texts are biological sequences: letters are checked, and changed where the rules say so.
     name : str, optional
         Name for manifests.
     limit : int, optional
-        Use the first rows only; labels and ids are those of all rows, and are cut alike.
+        Use the first rows only; labels, ids and spans are those of all rows, and are cut alike.
+    limits : Limits
+        Bounds on size, rows and cells of a file.
 
     Raises
     ------
     InputError
-        If the file cannot be read, a row lacks a field (the message names file, row and field), or
-        ids repeat.
+        If the file cannot be read or exceeds the limits, a row lacks a field (the message names
+        file, line and field), labels mix kinds, spans leave their text, or ids repeat.
+    ConfigError
+        If a column does not exist.
 
     Notes
     -----
-    All texts are held in memory; activations, which are far larger, never are.
+    All texts are held in memory; activations, which are far larger, never are. Missing labels are
+    NaN among numbers and the empty text among texts; in columns of numbers the cells ``NA``,
+    ``null`` and the like are missing too.
 
     Examples
     --------
@@ -94,151 +137,157 @@ def text_dataset(
     >>> len(data), data.labels["label"].tolist()
     (3, [1, 2, 3])
     """
+    given = None if labels is None else labels if isinstance(labels, Mapping) else {"label": labels}
+    more: dict[str, Any] = {
+        "ids": ids, "labels": given, "label_columns": label_columns, "label_map": label_map,
+        "missing": missing, "spans": spans, "rules": rules, "limit": limit, "limits": limits,
+    }  # fmt: skip
     if isinstance(source, str | Path):
         path = Path(source)
-        table = _read_table(path)
-        return _from_table(path, table, text, labels, label_columns, id_column, ids, name, limit)
+        table = read_table(path, limits)
+        title = name or title_of(path)
+        return table_texts(table, text=text, id_column=id_column, name=title, **more)
     texts = list(source)
     title = name or "texts"
     for row, value in enumerate(texts):
         if not isinstance(value, str):
             raise InputError(f"{title}: row {row} is a {type(value).__name__}, expected text")
-    return _built(texts, title, title, ids, labels, limit)
+        check_characters(value, f"{title}: row {row}")
+    return _built(texts, title, title, **more)
+
+
+def table_texts(
+    table: Columns,
+    *,
+    text: str,
+    id_column: str | None,
+    name: str,
+    ids: Sequence[object] | None = None,
+    labels: Mapping[str, Any] | None = None,
+    label_columns: Sequence[str] | None = None,
+    label_map: str | Path | None = None,
+    spans: Mapping[str, Sequence[Sequence[int] | None]] | None = None,
+    **more: Any,
+) -> TextDataset:
+    """Texts, ids, labels and spans of a table that has been read."""
+    texts = table.texts(text)
+    id_column = id_column or ("id" if "id" in table.columns and text != "id" else None)
+    found = None if spans is not None else _span_field(table, text)
+    but = (text, id_column, *(["spans"] if found is not None else []), *table.images)
+    wanted = label_columns
+    if wanted is not None and label_map is not None:  # the others are looked for in the map
+        wanted = [c for c in wanted if c in table.columns or c.rpartition(":")[0] in table.columns]
+    columns = table.labels(wanted, but=[c for c in but if c])
+    if ids is None and id_column is not None:
+        ids = table.ids(id_column)
+    return _built(
+        texts, name, table.where, ids=ids, own=columns, labels=labels,
+        label_columns=label_columns, label_map=label_map,
+        spans=found if spans is None else spans, **more,
+    )  # fmt: skip
 
 
 def _built(
     texts: Sequence[str],
     name: str,
     where: str,
+    *,
     ids: Sequence[object] | None,
-    labels: Mapping[str, Any] | Sequence[Any] | None,
+    labels: Mapping[str, Any] | None,
+    label_columns: Sequence[str] | None,
+    label_map: str | Path | None,
+    missing: str,
+    spans: Mapping[str, Sequence[Sequence[int] | None]] | None,
+    rules: SequenceRules | None,
     limit: int | None,
+    limits: Limits,
+    own: Mapping[str, np.ndarray] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> TextDataset:
     named = check_ids(ids, len(texts), where=where)
-    columns = check_labels(labels, len(texts), where=where)
+    columns = chosen_labels(
+        check_labels(own, len(texts), where=where), named, where=where, label_map=label_map,
+        missing=missing, wanted=label_columns, limits=limits,
+    )  # fmt: skip
+    columns |= check_labels(labels, len(texts), where=where)
+    marks = check_spans(spans, texts, where=where)
+    if rules is not None:
+        if marks:
+            raise InputError(f"{where}: spans and sequence rules cannot be used together")
+        texts = rules.apply(texts, lambda row: f"{where}: row {row} (id {named[row]!r})")
     return TextDataset(
         texts=tuple(texts[:limit]),
         name=name,
         ids=named[:limit],
         labels={column: values[:limit] for column, values in columns.items()},
+        spans={mark: ranges[:limit] for mark, ranges in marks.items()},
+        recipe="" if rules is None else rules.recipe(),
+        origin=origin or {},
     )
 
 
-def _from_table(
-    path: Path,
-    table: dict[str, list[Any]],
-    text: str,
-    labels: Mapping[str, Any] | Sequence[Any] | None,
-    label_columns: Sequence[str] | None,
-    id_column: str | None,
-    ids: Sequence[object] | None,
-    name: str | None,
-    limit: int | None,
-) -> TextDataset:
-    for column in (text, *(label_columns or ()), *((id_column,) if id_column else ())):
-        if column not in table:
-            raise InputError(f"{path}: no column {column!r}; it has {', '.join(table)}")
-    id_column = id_column or ("id" if "id" in table else None)
-    if label_columns is None:
-        label_columns = [c for c in table if c not in (text, id_column)]
-    texts = table[text]
-    for row, value in enumerate(texts):
-        if not isinstance(value, str):
-            raise InputError(f"{path}: row {row}, field {text!r}: expected text, got {value!r}")
-    columns: dict[str, Any] = {c: _column(path, c, table[c]) for c in label_columns}
-    if labels is not None:
-        columns |= labels if isinstance(labels, Mapping) else {"label": labels}
-    if ids is None and id_column is not None:
-        ids = table[id_column]
-    return _built(texts, name or path.stem, str(path), ids, columns, limit)
+def _span_field(table: Columns, text: str) -> dict[str, list[Sequence[int] | None]] | None:
+    """The column ``spans`` as one column per name; None if there is no such column of objects."""
+    cells = table.columns.get("spans") if table.typed and text != "spans" else None
+    if cells is None or not any(isinstance(c, dict) for c in cells):
+        return None
+    names: dict[str, None] = {}
+    for row, cell in enumerate(cells):
+        if cell is not None and not isinstance(cell, dict):
+            raise InputError(
+                f"{table.at(row, 'spans')}: expected an object such as "
+                f'{{"subject": [0, 4]}} or null, got {cell!r}'
+            )
+        names |= dict.fromkeys(cell or {})
+    return {name: [(cell or {}).get(name) for cell in cells] for name in names}
 
 
-def _read_table(path: Path) -> dict[str, list[Any]]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    try:
-        content = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
+def check_spans(
+    spans: Mapping[str, Sequence[Sequence[int] | None]] | None, texts: Sequence[str], *, where: str
+) -> dict[str, tuple[Span, ...]]:
+    """Character ranges inside their texts.
+
+    Raises
+    ------
+    InputError
+        If there are not as many as texts, a name is not of letters, digits and ``_.-``, or a
+        range is no pair of whole numbers with 0 <= start < stop <= characters of the text; names
+        the row.
+
+    Examples
+    --------
+    >>> check_spans({"subject": [[0, 3], None]}, ["the cat", "a"], where="x")
+    {'subject': ((0, 3), None)}
+    """
+    checked: dict[str, tuple[Span, ...]] = {}
+    for name, ranges in (spans or {}).items():
+        if not isinstance(name, str) or not _SPAN_NAME.fullmatch(name):
+            raise InputError(
+                f"{where}: span name {name!r}; use letters, digits, '_', '.' and '-' only"
+            )
+        if len(ranges) != len(texts):
+            raise InputError(f"{where}: {len(ranges)} spans {name!r} for {len(texts)} texts")
+        checked[name] = tuple(
+            _span(found, texts[row], f"{where}: row {row}, span {name!r}")
+            for row, found in enumerate(ranges)
+        )
+    return checked
+
+
+def _span(found: Sequence[int] | None, text: str, where: str) -> Span:
+    if found is None:
+        return None
+    pair: Any = found.tolist() if hasattr(found, "tolist") else found
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(isinstance(p, int | np.integer) and not isinstance(p, bool) for p in pair)
+    ):
+        raise InputError(f"{where}: expected [start, stop] in characters or null, got {found!r}")
+    start, stop = map(int, pair)
+    if not 0 <= start < stop <= len(text):
         raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte {raw[error.start]:#04x}); convert the file"
-        ) from error
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        table: dict[str, list[Any]] = {"text": _lines(content)}
-    elif suffix in (".jsonl", ".ndjson"):
-        table = _read_jsonl(path, content)
-    elif suffix in (".csv", ".tsv"):
-        table = _read_csv(path, content, "\t" if suffix == ".tsv" else ",")
-    else:
-        raise InputError(f"{path}: expected .txt, .jsonl, .csv or .tsv")
-    if not next(iter(table.values()), []):
-        raise InputError(f"{path}: holds no rows")
-    return table
-
-
-def _lines(content: str) -> list[str]:
-    # Only \n ends a line: str.splitlines would also cut at form feeds and Unicode separators.
-    lines = content.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines and not lines[-1] else lines
-
-
-def _read_jsonl(path: Path, content: str) -> dict[str, list[Any]]:
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(_lines(content), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {number} is not valid JSON ({error})") from error
-        if not isinstance(value, dict):
-            raise InputError(f"{path}: line {number} is no JSON object")
-        rows.append((number, value))
-    columns = list(rows[0][1]) if rows else ["text"]
-    for number, value in rows:
-        for column in columns:
-            if column not in value:
-                raise InputError(f"{path}: line {number} has no field {column!r}, as line 1 has")
-    return {c: [value[c] for _, value in rows] for c in columns}
-
-
-def _read_csv(path: Path, content: str, delimiter: str) -> dict[str, list[Any]]:
-    csv.field_size_limit(_CSV_FIELD_LIMIT)
-    reader = csv.reader(content.splitlines(keepends=True), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, [])
-        if not header or len(set(header)) < len(header):
-            raise InputError(f"{path}: the first line must name each column once, got {header}")
-        table: dict[str, list[Any]] = {c: [] for c in header}
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}: line {reader.line_num} has {len(row)} fields, the header has "
-                    f"{len(header)}; put text with '{delimiter}' in quotes"
-                )
-            for column, value in zip(header, row, strict=True):
-                table[column].append(value)
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}") from error
-    return table
-
-
-def _column(path: Path, name: str, values: list[Any]) -> Any:
-    """Whole numbers where all are, floats where all are, else text."""
-    for row, value in enumerate(values):
-        if isinstance(value, list | dict):
-            raise InputError(f"{path}: row {row}, field {name!r}: a label must be one value")
-    if all(isinstance(v, str) for v in values):
-        if all(map(_WHOLE.fullmatch, values)):
-            return np.array([int(v) for v in values])
-        if all(map(_FLOAT.fullmatch, values)):
-            return np.array([float(v) for v in values])
-        return np.array(values)
-    if any(v is None or isinstance(v, str) for v in values):
-        return np.array(["" if v is None else str(v) for v in values])
-    return np.array(values)
+            f"{where}: [{start}, {stop}] is not inside the text of {len(text)} characters with "
+            "start < stop"
+        )
+    return start, stop

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hiddenscape.errors import ConfigError
-from hiddenscape.spec import RunSpec
+from hiddenscape.errors import ConfigError, MissingDependency
+from hiddenscape.spec import RunSpec, options
 
 if TYPE_CHECKING:
     from hiddenscape.data.dataset import Dataset
+    from hiddenscape.data.limits import Limits
+    from hiddenscape.data.sequences import SequenceRules
 
 __all__ = ["open_data"]
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
+_TEXTS = ("text", "table", "columnar", "fasta", "hub")
+_FITS = {
+    "text": ("table", "columnar", "hub"),
+    "input": ("archive", "columnar", "hub"),
+    "sequences": _TEXTS,
+    "window": _TEXTS,
+    "template": ("table", "columnar"),
+    "image_size": ("images", "columnar", "hub"),
+    "image_alpha": ("images", "columnar", "hub"),
+}
+"""Kinds of data that an option means something for."""
+_BESIDE = {
+    "stride": "window",
+    "window_unit": "window",
+    "shots": "template",
+    "shot_data": "template",
+    "shot_seed": "template",
+    "missing_labels": "label_map",
+}
+"""Options that mean something only beside another."""
+_APART = (("template", "window"), ("template", "label_map"), ("template", "sequences"))
 
 
 def open_data(spec: RunSpec) -> Dataset:
@@ -26,81 +44,121 @@ def open_data(spec: RunSpec) -> Dataset:
     Raises
     ------
     ConfigError
-        If a label column does not exist.
+        If a column does not exist, or an option means nothing for this kind of data.
     HiddenscapeError
         Whatever opening raises: a missing file, a damaged row.
     """
-    from hiddenscape.data.open import open_dataset
+    from hiddenscape.data.limits import Limits
+    from hiddenscape.data.open import data_kind, open_dataset
 
-    path = Path(spec.data)
-    options: dict[str, Any] = {}
-    chosen: tuple[str, ...] = spec.labels
-    if path.suffix.lower() in _TABLES:
-        options = {"text": spec.text, "label_columns": spec.labels or None}
-        chosen = ()
-    elif path.suffix.lower() == ".npy" and len(spec.labels) == 1:
+    limits = Limits.parse(spec.input_limits)
+    kind = data_kind(spec.data)
+    _check(spec, kind)
+    if spec.template is not None:
+        return _prompts(spec, limits)
+    arguments = _arguments(spec, kind, limits)
+    if spec.window is not None:
+        return _windows(spec, spec.window, kind, arguments)
+    return open_dataset(spec.data, limit=spec.limit, **arguments)
+
+
+def _check(spec: RunSpec, kind: str) -> None:
+    given = {o.name for o in options("data") if getattr(spec, o.name) != o.default}
+    for name in sorted(given):
+        if name in _FITS and kind not in _FITS[name]:
+            raise ConfigError(f"{name}: means nothing for {spec.data!r} (taken as {kind})")
+        if name in _BESIDE and _BESIDE[name] not in given:
+            raise ConfigError(f"{name}: means nothing without {_BESIDE[name]}")
+    for one, other in _APART:
+        if one in given and other in given:
+            raise ConfigError(f"{one} and {other} cannot be used together")
+
+
+def _arguments(spec: RunSpec, kind: str, limits: Limits) -> dict[str, Any]:
+    found: dict[str, Any] = {"limits": limits, "label_columns": spec.labels or None}
+    if spec.label_map is not None:
+        found |= {"label_map": spec.label_map, "missing": spec.missing_labels}
+    if kind in ("table", "columnar", "hub"):
+        found["text"] = spec.text
+    if kind in _FITS["input"] and spec.input is not None:
+        found["input"] = spec.input
+    if kind == "array" and len(spec.labels) == 1 and spec.labels[0].lower().endswith(".npy"):
         # One array has no columns: its labels are another file.
-        options = {"labels": spec.labels[0]}
-        chosen = ()
-    elif path.suffix.lower() == ".npz":
-        options = {"input": spec.input}
-    elif path.is_dir() and spec.image_size is not None:
-        options = {"size": (spec.image_size, spec.image_size)}
-    dataset = open_dataset(spec.data, **options)
-    limit = len(dataset) if spec.limit is None else min(spec.limit, len(dataset))
-    if limit == len(dataset) and not chosen:
-        return dataset
-    return _Part(dataset, limit, _columns(dataset, chosen))
+        found |= {"labels": spec.labels[0], "label_columns": None}
+    if spec.sequences or kind == "fasta":
+        found["rules"] = _rules(spec)
+    if spec.image_size is not None:
+        found["size"] = (spec.image_size, spec.image_size)
+    if kind == "images" or spec.image_alpha != "error":
+        found["alpha"] = spec.image_alpha
+    return found
 
 
-def _columns(dataset: Dataset, chosen: Sequence[str]) -> tuple[str, ...]:
-    known = list(dataset.labels)
-    for name in chosen:
-        if name not in known:
-            there = f"there are: {', '.join(known)}" if known else "it has no labels"
-            raise ConfigError(f"labels: {dataset.name} has no column {name!r}; {there}")
-    return tuple(chosen or known)
+def _rules(spec: RunSpec) -> SequenceRules:
+    from hiddenscape.data.sequences import SequenceRules
+
+    asked = spec.sequences
+    return SequenceRules(
+        rare="X" if "rare_x" in asked else "keep",
+        upper="upper" in asked,
+        drop=("*" if "drop_stop" in asked else "") + ("-" if "drop_gaps" in asked else ""),
+        spaced="spaced" in asked,
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """The first rows of a data set with some of its label columns."""
+def _prompts(spec: RunSpec, limits: Limits) -> Dataset:
+    from hiddenscape.data.prompts import Template, prompt_dataset
 
-    whole: Dataset
-    rows: int
-    columns: tuple[str, ...]
-    kind: str = field(init=False)
-    name: str = field(init=False)
-    ids: tuple[str, ...] = field(init=False)
-    labels: Mapping[str, np.ndarray] = field(init=False)
-    texts: Sequence[str] | None = field(init=False)
-    fingerprint: str = field(init=False)
-    identical: int = field(init=False)
+    assert spec.template is not None
+    return prompt_dataset(
+        spec.data,
+        Template.read(spec.template, limits),
+        shots=spec.shots,
+        shot_table=spec.shot_data,
+        seed=spec.shot_seed,
+        label_columns=spec.labels or None,
+        limit=spec.limit,
+        limits=limits,
+    )
 
-    def __post_init__(self) -> None:
-        from hiddenscape.data.dataset import count_identical, fingerprint
 
-        whole, n = self.whole, self.rows
-        texts = whole.texts
-        labels = {name: whole.labels[name][:n] for name in self.columns}
-        values: dict[str, Any] = {
-            "kind": whole.kind,
-            "name": whole.name,
-            "ids": whole.ids[:n],
-            "labels": labels,
-            "texts": None if texts is None else texts[:n],
-            "fingerprint": fingerprint(whole.ids[:n], self._inputs(), labels),
-            "identical": count_identical(self._inputs()),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+def _windows(spec: RunSpec, size: int, kind: str, arguments: dict[str, Any]) -> Dataset:
+    from hiddenscape.data.open import open_dataset
+    from hiddenscape.data.text import TextDataset
+    from hiddenscape.data.windows import window_dataset
 
-    def _inputs(self) -> Any:
-        return (self.whole.take([row])[0] for row in range(self.rows))
+    source: Any = spec.data
+    if kind != "text":
+        source = open_dataset(spec.data, **arguments)
+        if not isinstance(source, TextDataset):
+            raise ConfigError(f"window: {spec.data} holds {source.kind}, not texts")
+    elif others := {"label_map", "rules", "label_columns"} & {k for k, v in arguments.items() if v}:
+        raise ConfigError(f"window: a .txt file is one text and has no {', '.join(sorted(others))}")
+    return window_dataset(
+        source,
+        size,
+        spec.stride,
+        unit=spec.window_unit,  # type: ignore[arg-type]
+        tokenizer=_tokenizer(spec) if spec.window_unit == "tokens" else None,
+        limit=spec.limit,
+        limits=arguments["limits"],
+    )
 
-    def __len__(self) -> int:
-        return self.rows
 
-    def take(self, rows: Sequence[int]) -> Any:
-        """Inputs of some rows."""
-        return self.whole.take(rows)
+def _tokenizer(spec: RunSpec) -> Any:
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingDependency(
+            'windows of tokens need transformers: pip install "hiddenscape[hf]"'
+        ) from error
+    path = Path(spec.network).expanduser()
+    where = str(path) if path.is_dir() else spec.network
+    try:
+        return AutoTokenizer.from_pretrained(
+            where, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"window_unit: network {spec.network!r} has no tokenizer to cut tokens with ({error})"
+        ) from error

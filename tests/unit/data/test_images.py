@@ -106,7 +106,7 @@ def test_options_fit_every_kind(folder, tmp_path):
     assert list(data.labels) == ["b"]
     np.savez(tmp_path / "z.npz", x=np.eye(3), a=[0, 1, 2], b=[3, 4, 5])
     assert list(open_dataset(tmp_path / "z.npz", label_columns=["b"]).labels) == ["b"]
-    with pytest.raises(InputError, match="no label column 'c'; it has a, b"):
+    with pytest.raises(InputError, match="z has no column 'c'; it has a, b"):
         open_dataset(tmp_path / "z.npz", label_columns=["c"])
     assert len(open_dataset(folder, limit=3)) == 3
 

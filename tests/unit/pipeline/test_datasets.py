@@ -57,7 +57,7 @@ def test_label_columns_of_archives_are_chosen_by_name(place: Path) -> None:
     np.savez(place / "all.npz", x=np.ones((9, 2)), a=np.arange(9), b=np.arange(9) % 2)
     data = open_data(RunSpec(data=place / "all.npz", labels=["b"]))
     assert list(data.labels) == ["b"]
-    with pytest.raises(ConfigError, match="labels: all has no column 'c'; there are: a, b"):
+    with pytest.raises(ConfigError, match="labels: all has no column 'c'; it has a, b"):
         open_data(RunSpec(data=place / "all.npz", labels=["c"]))
 
 
