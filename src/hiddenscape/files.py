@@ -14,7 +14,14 @@ from pathlib import Path
 
 from hiddenscape.errors import DiskFullError, StoreError
 
-__all__ = ["clean_temporaries", "free_bytes", "write_atomic"]
+__all__ = [
+    "clean_temporaries",
+    "explain_failure",
+    "free_bytes",
+    "sync_folder",
+    "temporary_name",
+    "write_atomic",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
@@ -66,7 +73,7 @@ def write_atomic(
     if needed is None:
         chunks = list(chunks)
         needed = sum(len(chunk) for chunk in chunks)
-    temporary = path.parent / f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
+    temporary = path.parent / temporary_name()
     _OPEN.add(temporary.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,20 +86,25 @@ def write_atomic(
             temporary.replace(path)
         else:
             _link_without_replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, FileExistsError) and path.exists():
             raise
-        raise _explain(error, path, needed, temporary) from error
+        _remove(temporary)  # the free space told is what a retry would find
+        raise explain_failure(error, path, needed) from error
     finally:
         _remove(temporary)
         _OPEN.discard(temporary.name)
 
 
-def _explain(error: OSError, path: Path, needed: int, temporary: Path) -> StoreError:
+def temporary_name() -> str:
+    """A name that nobody else uses, and that says who made it (S10)."""
+    return f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def explain_failure(error: OSError, path: Path, needed: int) -> StoreError:
+    """Why ``path`` could not be written, as an error that says what to do."""
     if error.errno in _FULL:
-        # Freed before the free space is read, so that the figure is what a retry would find.
-        _remove(temporary)
         limit = " (a limit on the size of files)" if error.errno == errno.EFBIG else ""
         return DiskFullError(
             f"{path}: the disk is full{limit}: {needed:,} bytes needed, "
@@ -124,7 +136,8 @@ def _link_without_replace(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last."""
     if os.name != "posix":  # folders cannot be opened elsewhere
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -198,6 +198,11 @@ class RepresentationSet:
         raise SiteError(f"no site {wanted!r} in {self.path}: did you mean one of {near}?")
 
     @property
+    def manifests(self) -> dict[str, Manifest]:
+        """The manifest of each store that was joined, by the name of its folder."""
+        return {self.path.name: self.manifest}
+
+    @property
     def entries(self) -> dict[str, Mapping[str, Any]]:
         """What the manifest says of each site, by key."""
         return self.manifest.entries

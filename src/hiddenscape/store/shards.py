@@ -21,7 +21,16 @@ import numpy as np
 
 from hiddenscape.errors import InputError, ShardError
 
-__all__ = ["CODES", "Header", "MappedFile", "content_hash", "decode", "read_header", "serialize"]
+__all__ = [
+    "CODES",
+    "Header",
+    "MappedFile",
+    "content_hash",
+    "decode",
+    "header_bytes",
+    "read_header",
+    "serialize",
+]
 
 _LENGTH = 8
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
@@ -101,27 +110,36 @@ def serialize(
     that every tensor is aligned.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name][1].itemsize, name))
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    at = 0
-    for name in order:
-        code, array = tensors[name]
+    for name, (code, array) in tensors.items():
         if array.dtype != np.dtype(_STORED[code]) or not array.flags.c_contiguous:
             raise InputError(f"tensor {name!r}: {code} needs a contiguous {_STORED[code]} array")
-        header[name] = {
-            "dtype": code,
-            "shape": list(array.shape),
-            "data_offsets": [at, at + array.nbytes],
-        }
-        at += array.nbytes
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
+    layout = {n: (tensors[n][0], tensors[n][1].shape, tensors[n][1].itemsize) for n in order}
+    head = header_bytes(layout, metadata)
 
     def parts() -> Iterator[bytes | memoryview]:
-        yield len(text).to_bytes(_LENGTH, "little") + text
+        yield head
         for name in order:
             yield _bytes(tensors[name][1])
 
-    return _LENGTH + len(text) + at, parts()
+    return len(head) + sum(array.nbytes for _, array in tensors.values()), parts()
+
+
+def header_bytes(
+    layout: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
+) -> bytes:
+    """What a safetensors file begins with: length and header.
+
+    ``layout`` maps names to (code, shape, bytes per number), in the order of the file.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    at = 0
+    for name, (code, shape, itemsize) in layout.items():
+        stop = at + math.prod(shape) * itemsize
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, stop]}
+        at = stop
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_LENGTH, "little") + text
 
 
 def read_header(path: Path) -> Header:
