@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from hiddenscape.extraction.deep import Drift, recompute
 from hiddenscape.extraction.plan import ExtractionPlan
 from hiddenscape.extraction.run import extract
 
-__all__ = ["ExtractionPlan", "extract"]
+__all__ = ["Drift", "ExtractionPlan", "extract", "recompute"]

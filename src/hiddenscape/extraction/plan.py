@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,12 +14,11 @@ import torch
 
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.errors import DiskFullError, InputError
+from hiddenscape.extraction.identity import identity_of, recorded_of
 from hiddenscape.extraction.inputs import Rows
-from hiddenscape.models.fresh import weights_hash
 from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.sites import Place
-from hiddenscape.store.manifest import Manifest, site_entry, versions
-from hiddenscape.store.rows import row_ids_hash
+from hiddenscape.store.manifest import Manifest, site_entry
 
 __all__ = ["ExtractionPlan", "build_plan", "check_space", "probe_rows"]
 
@@ -164,8 +161,8 @@ def build_plan(
         sites=entries,
         rows=count,
         shard_rows=shard_rows,
-        identity=_identity(network, dataset, rows),
-        recorded=_recorded(network, dataset),
+        identity=identity_of(network, dataset, rows.settings()),
+        recorded=recorded_of(network, dataset),
     )
     eats_tokens = rows.settings()["kind"] == "tokens"
     tokens = int(rows.lengths.sum()) if eats_tokens else 0
@@ -285,81 +282,3 @@ def _free(out: Path) -> int:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _identity(network: TorchNetwork, dataset: Dataset, rows: Rows) -> dict[str, Any]:
-    facts = network.facts
-    template = getattr(dataset, "template_hash", None)
-    return {
-        "model": {
-            "id": facts.get("id", network.name),
-            "commit": facts.get("commit"),
-            "class": facts.get("class", type(network.module).__name__),
-            "weights_hash": facts.get("weights_hash") or weights_hash(network.module),
-            "dtype": str(network.dtype).removeprefix("torch."),
-            "quantization": facts.get("quantization"),
-            "remote_code_commit": facts.get("remote_code_commit"),
-            "untrained_seed": facts.get("untrained_seed"),
-        },
-        "adapter": facts.get("adapter"),
-        "attn_implementation": facts.get("attn_implementation"),
-        "intervention_hash": None,
-        "tokenizer": _tokenizer(network, template) if dataset.kind == "text" else None,
-        "processor_hash": _processor(network) if dataset.kind == "images" else None,
-        "dataset": {
-            "fingerprint": dataset.fingerprint,
-            "row_ids_hash": row_ids_hash(dataset.ids),
-            "columns": sorted(dataset.labels),
-            "split": None,
-            "limit": None,
-            "seed": None,
-        },
-        "input": rows.settings(),
-        "pool_dtype": "float64" if network.dtype == torch.float64 else "float32",
-    }
-
-
-def _recorded(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
-    device = network.device
-    title = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {
-        "versions": versions("torch", "transformers", "tokenizers", "safetensors"),
-        "device": {"name": title},
-        "network": network.name,
-        "dataset": dataset.name,
-        "family": None if network.map is None else network.map.family.name,
-        "self_check": [
-            {
-                "name": c.name,
-                "passed": c.passed,
-                "size": float(np.nan_to_num(c.size, nan=-1.0, posinf=-1.0)),
-                "where": c.where,
-            }
-            for c in network.checks
-        ],
-        "withdrawn": dict(network.withdrawn),
-        "causal": network.facts.get("causal"),
-    }
-
-
-def _tokenizer(network: TorchNetwork, template: str | None) -> dict[str, Any]:
-    tokenizer = network.tokenizer
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else ""
-    digest = hashlib.blake2b((vocabulary + rules).encode(), digest_size=16).hexdigest()
-    return {
-        "id": type(tokenizer).__name__,
-        "commit": network.facts.get("commit"),
-        "hash": digest,
-        "specials": sorted(set(map(str, tokenizer.all_special_tokens))),
-        "template_hash": template,
-        "padding_side": "right",
-    }
-
-
-def _processor(network: TorchNetwork) -> str | None:
-    if network.processor is None:
-        return None
-    text = network.processor.to_json_string()
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

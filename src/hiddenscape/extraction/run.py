@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
-import torch
 from torch import nn
 
 from hiddenscape.data.dataset import Dataset
+from hiddenscape.extraction.checked import exact_float32, examined
 from hiddenscape.extraction.inputs import Rows, prepare
 from hiddenscape.extraction.loop import Filling, fill, status_of_store
-from hiddenscape.extraction.plan import ExtractionPlan, build_plan, check_space, probe_rows
+from hiddenscape.extraction.plan import ExtractionPlan, build_plan, check_space
 from hiddenscape.extraction.reading import Reading
 from hiddenscape.extraction.sharding import mine, parse_share
-from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
 from hiddenscape.models.pooling import parse_poolings
-from hiddenscape.models.selfcheck import self_check
 from hiddenscape.models.sites import Place
 from hiddenscape.store.reader import RepresentationSet, open_store
 from hiddenscape.store.rows import write_rows
@@ -210,8 +207,8 @@ def extract(
         overlength=overlength,
         poolings=poolings,
     )
-    with _exact_float32(wrapped.device):
-        wrapped = _examined(wrapped, rows)
+    with exact_float32(wrapped.device):
+        wrapped = examined(wrapped, rows)
         rows = rows.seen_by(wrapped)  # the check may have found that padding does harm
         requests = _requests(wrapped, sites, poolings)
         folder = Path(out)
@@ -244,32 +241,10 @@ def extract(
     return found
 
 
-def _examined(network: TorchNetwork, rows: Rows) -> TorchNetwork:
-    """The network after its self-check; what is not known yet is found on the first rows."""
-    if not network.checks:
-        batch = probe_batch(network)
-        network = self_check(network, batch or rows.batch(probe_rows(rows, 2)))
-    return network.resolved(rows.batch(probe_rows(rows, 2)))
-
-
 def _requests(
     network: TorchNetwork, sites: str | Sequence[str], poolings: Sequence[str]
 ) -> list[tuple[Place, str]]:
     return [(place, how) for place in network.select(sites) for how in poolings]
-
-
-@contextmanager
-def _exact_float32(device: torch.device) -> Iterator[None]:
-    """Float32 products in float32, not TF32, while we compute; settings are put back."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def _write_rows(

@@ -1,0 +1,107 @@
+"""What makes two extractions the same extraction: the identity fields of a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from hiddenscape.data.dataset import Dataset
+from hiddenscape.models.fresh import weights_hash
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.store.manifest import versions
+from hiddenscape.store.rows import row_ids_hash
+
+__all__ = ["identity_of", "model_identity", "recorded_of"]
+
+
+def model_identity(network: TorchNetwork) -> dict[str, Any]:
+    """What says which network it is: commit, class, hash of the weights, dtype."""
+    facts = network.facts
+    return {
+        "id": facts.get("id", network.name),
+        "commit": facts.get("commit"),
+        "class": facts.get("class", type(network.module).__name__),
+        "weights_hash": facts.get("weights_hash") or weights_hash(network.module),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "quantization": facts.get("quantization"),
+        "remote_code_commit": facts.get("remote_code_commit"),
+        "untrained_seed": facts.get("untrained_seed"),
+    }
+
+
+def identity_of(
+    network: TorchNetwork, dataset: Dataset, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The identity fields of a manifest (S6), but for sites and shard edges."""
+    facts = network.facts
+    template = getattr(dataset, "template_hash", None)
+    return {
+        "model": model_identity(network),
+        "adapter": facts.get("adapter"),
+        "attn_implementation": facts.get("attn_implementation"),
+        "intervention_hash": None,
+        "tokenizer": _tokenizer(network, template) if dataset.kind == "text" else None,
+        "processor_hash": _processor(network) if dataset.kind == "images" else None,
+        "dataset": {
+            "fingerprint": dataset.fingerprint,
+            "row_ids_hash": row_ids_hash(dataset.ids),
+            "columns": sorted(dataset.labels),
+            "split": None,
+            "limit": None,
+            "seed": None,
+        },
+        "input": dict(settings),
+        "pool_dtype": "float64" if network.dtype == torch.float64 else "float32",
+    }
+
+
+def recorded_of(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
+    """What is worth knowing but may differ between two writers of one store (S7)."""
+    device = network.device
+    title = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "versions": versions("torch", "transformers", "tokenizers", "safetensors"),
+        "device": {"name": title},
+        "network": network.name,
+        "dataset": dataset.name,
+        "family": None if network.map is None else network.map.family.name,
+        "self_check": [
+            {
+                "name": c.name,
+                "passed": c.passed,
+                "size": float(np.nan_to_num(c.size, nan=-1.0, posinf=-1.0)),
+                "where": c.where,
+            }
+            for c in network.checks
+        ],
+        "withdrawn": dict(network.withdrawn),
+        "causal": network.facts.get("causal"),
+    }
+
+
+def _tokenizer(network: TorchNetwork, template: str | None) -> dict[str, Any]:
+    tokenizer = network.tokenizer
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else ""
+    digest = hashlib.blake2b((vocabulary + rules).encode(), digest_size=16).hexdigest()
+    return {
+        "id": type(tokenizer).__name__,
+        "commit": network.facts.get("commit"),
+        "hash": digest,
+        "specials": sorted(set(map(str, tokenizer.all_special_tokens))),
+        "template_hash": template,
+        "padding_side": "right",
+    }
+
+
+def _processor(network: TorchNetwork) -> str | None:
+    if network.processor is None:
+        return None
+    text = network.processor.to_json_string()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
