@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,16 @@ from safetensors import SafetensorError, safe_open
 from hiddenscape.errors import InputError, NetworkError
 from hiddenscape.models.hub import cached, offline, resolve_commit
 
-__all__ = ["Origin", "code_hash", "files_hash", "find_origin", "stored_dtype", "weight_files"]
+__all__ = [
+    "Origin",
+    "code_hash",
+    "files_hash",
+    "find_origin",
+    "folder_hash",
+    "source_key",
+    "stored_dtype",
+    "weight_files",
+]
 
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -108,6 +118,35 @@ def files_hash(paths: Iterable[Path]) -> str:
         content = _content(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
         digest.update(f"{path.name}|{content}|".encode())
     return digest.hexdigest()
+
+
+_SMALL = ("*.json", "*.txt", "*.model", "*.py", "*.jinja")
+_FULL = re.compile(r"[0-9a-f]{40}")
+
+
+def folder_hash(source: str | Path) -> str:
+    """Everything in a folder that can change a number; the name of what lies on the hub."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return str(source)
+    patterns = (*_SMALL, "*.safetensors", "*.bin")
+    return files_hash(sorted({p for pattern in patterns for p in folder.glob(pattern)}))
+
+
+def source_key(source: str | Path, revision: str | None = None) -> str:
+    """What identifies a checkpoint before it is loaded: the hash of its files, or its commit.
+
+    Raises
+    ------
+    InputError, NetworkError
+        As :func:`find_origin`.
+    """
+    if revision is not None and _FULL.fullmatch(revision):
+        return f"{source}@{revision}"
+    origin = find_origin(source, revision)
+    if not origin.local:
+        return f"{origin.where}@{origin.commit}"
+    return f"{origin.title}:{folder_hash(origin.where)}"
 
 
 @lru_cache(maxsize=4096)

@@ -10,12 +10,50 @@ from hiddenscape.errors import MissingDependency, NetworkError, clean_cause, scr
 from hiddenscape.models.hub import offline
 from hiddenscape.models.origin import Origin
 
-__all__ = ["load_processor", "load_tokenizer"]
+__all__ = ["has_tokenizer", "load_processor", "load_tokenizer", "open_tokenizer"]
 
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model",
     "tokenizer_config.json",
 )  # fmt: skip
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds the files of a tokenizer."""
+    return any((folder / f).is_file() for f in _TOKENIZER_FILES)
+
+
+def open_tokenizer(
+    source: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Any:
+    """The tokenizer of a folder or of a Hugging Face id, without its network.
+
+    Raises
+    ------
+    MissingDependency
+        If transformers is not installed.
+    NetworkError
+        If there is none.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependency(
+            'a tokenizer needs transformers: pip install "hiddenscape[hf]"'
+        ) from error
+    folder = Path(source).expanduser()
+    local = folder.is_dir()
+    where = str(folder) if local else str(source)
+    options: dict[str, Any] = {
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": local or offline(),
+    }
+    if revision is not None and not local:
+        options["revision"] = revision
+    found = load_tokenizer(transformers, Origin(where=where, local=local), None, options)
+    if found is None:
+        raise NetworkError(f"{where}: no tokenizer here; name one with tokenizer")
+    return found
 
 
 def load_tokenizer(
@@ -33,7 +71,7 @@ def load_tokenizer(
         asked.pop("revision", None)
         asked["local_files_only"] = Path(where).is_dir() or offline()
     folder = Path(where)
-    if folder.is_dir() and not any((folder / f).is_file() for f in _TOKENIZER_FILES):
+    if folder.is_dir() and not has_tokenizer(folder):
         if other is None:
             return None
         raise NetworkError(f"{where}: no tokenizer here; expected tokenizer.json or its kin")

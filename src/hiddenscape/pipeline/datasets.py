@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hiddenscape.errors import ConfigError, MissingDependency
+from hiddenscape.errors import ConfigError, NetworkError
 from hiddenscape.spec import RunSpec, options
 
 if TYPE_CHECKING:
@@ -146,19 +145,16 @@ def _windows(spec: RunSpec, size: int, kind: str, arguments: dict[str, Any]) -> 
 
 
 def _tokenizer(spec: RunSpec) -> Any:
+    from hiddenscape.models.reading import open_tokenizer
+
+    where = spec.tokenizer or spec.network
+    if not where:
+        raise ConfigError("window_unit: name the tokenizer that cuts tokens with --tokenizer")
+    # Of a sweep any will do: all its tokenizers must be one and the same.
+    revision = spec.revision[-1].partition("=")[0] if spec.revision and not spec.tokenizer else None
     try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingDependency(
-            'windows of tokens need transformers: pip install "hiddenscape[hf]"'
-        ) from error
-    path = Path(spec.network).expanduser()
-    where = str(path) if path.is_dir() else spec.network
-    try:
-        return AutoTokenizer.from_pretrained(
-            where, revision=spec.revision, trust_remote_code=spec.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
+        return open_tokenizer(where, revision=revision, trust_remote_code=spec.trust_remote_code)
+    except NetworkError as error:
         raise ConfigError(
-            f"window_unit: network {spec.network!r} has no tokenizer to cut tokens with ({error})"
+            f"window_unit: network {where!r} has no tokenizer to cut tokens with ({error})"
         ) from error

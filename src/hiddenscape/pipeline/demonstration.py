@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from hiddenscape.pipeline.datasets import open_data
+from hiddenscape.pipeline.extracting import Extracting
 from hiddenscape.pipeline.networks import open_demo
-from hiddenscape.pipeline.stages import Part, Progress, carry_out, trained_part, twin_part
+from hiddenscape.pipeline.parts import Part, trained_part, twin_part
+from hiddenscape.pipeline.stages import Progress, carry_out
 from hiddenscape.runs import Run
 from hiddenscape.spec import RunSpec
 
@@ -57,7 +59,8 @@ def demo(
     )
     parts = [trained_part(spec), twin_part(spec), *_history(Path(spec.out))]
     facts = {"citations": _CITATIONS, "licences": _LICENCES}
-    return carry_out(spec, parts, open_data(spec), progress=progress, facts=facts)
+    work = Extracting(spec, open_data(spec), progress=progress)
+    return carry_out(spec, parts, work, progress=progress, facts=facts)
 
 
 def _history(folder: Path) -> list[Part]:
@@ -66,10 +69,12 @@ def _history(folder: Path) -> list[Part]:
     few = {"analyses": ("two_nn", "label_overlap"), "k": (10,)}
     return [
         Part(
-            f"step {step}",
-            folder / "checkpoints" / f"step-{step:06d}",
-            partial(open_demo, step),
-            few,
+            name=f"step {step}",
+            folder=folder / "checkpoints" / f"step-{step:06d}",
+            network=partial(open_demo, step),
+            measure=few,
+            checkpoint={"name": f"step-{step:06d}", "kind": "demo", "step": step},
+            series=True,
         )
         for step in demo_checkpoints()
     ]

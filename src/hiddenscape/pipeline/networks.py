@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hiddenscape.errors import ConfigError, InputError
+from hiddenscape.errors import ConfigError, HiddenscapeError, InputError
 
 if TYPE_CHECKING:
     from hiddenscape.models.network import TorchNetwork
 
-__all__ = ["open_demo", "open_network"]
+__all__ = ["network_key", "open_demo", "open_network"]
 
 _PYTHON = "python:"
 
@@ -30,6 +31,13 @@ def open_network(
     untrained: bool = False,
     seed: int = 0,
     trust_remote_code: bool = False,
+    allow_bin: bool = False,
+    adapter: str | None = None,
+    tokenizer: str | None = None,
+    tokenizer_else: str | None = None,
+    quantization: str | None = None,
+    device_map: str | None = None,
+    offload_folder: str | None = None,
 ) -> TorchNetwork:
     """Open a network by its name.
 
@@ -40,17 +48,21 @@ def open_network(
         ``python:FILE.py:FUNCTION``: what your function returns, a ``torch.nn.Module`` or the
         result of :func:`hiddenscape.wrap_module`; this runs your code. Anything else: a folder
         with a checkpoint, or a Hugging Face id.
-    task, revision, attn, trust_remote_code
+    task, revision, attn, trust_remote_code, allow_bin, adapter, tokenizer, quantization, \
+device_map, offload_folder
         For Hugging Face networks, see :func:`hiddenscape.load_network`.
     dtype, device : str
         Numbers it computes with, and where.
     untrained : bool
         The same network with fresh random weights, drawn from ``seed``.
+    tokenizer_else : str, optional
+        Where the tokenizer comes from if ``name`` is a folder without one.
 
     Raises
     ------
     ConfigError
-        If a ``python:`` name cannot be resolved, or its function returns something else.
+        If a ``python:`` name cannot be resolved, its function returns something else, or an option
+        is given that only Hugging Face networks have.
     HiddenscapeError
         Whatever loading raises.
 
@@ -60,6 +72,17 @@ def open_network(
     Traceback (most recent call last):
     hiddenscape.errors.ConfigError: python:math:nonsense: math has no function nonsense
     """
+    special = {
+        "task": task, "revision": revision, "adapter": adapter, "tokenizer": tokenizer,
+        "quantization": quantization, "device_map": device_map, "offload_folder": offload_folder,
+        "allow_bin": allow_bin or None, "trust_remote_code": trust_remote_code or None,
+    }  # fmt: skip
+    if name == "demo" or name.startswith(_PYTHON):
+        given = [key for key, value in special.items() if value is not None]
+        if given:
+            raise ConfigError(
+                f"{given[0]} is for Hugging Face folders and ids, and {name} is none; leave it out"
+            )
     if name == "demo":
         network = open_demo(untrained=untrained, seed=seed)
     elif name.startswith(_PYTHON):
@@ -79,8 +102,56 @@ def open_network(
             untrained=untrained,
             seed=seed,
             trust_remote_code=trust_remote_code,
+            allow_bin=allow_bin,
+            adapter=adapter,
+            tokenizer=tokenizer or _tokenizer_else(name, tokenizer_else),
+            quantization=quantization,
+            device_map=device_map,
+            offload_folder=offload_folder,
         )
     return _placed(network, dtype, device)
+
+
+def _tokenizer_else(name: str, other: str | None) -> str | None:
+    from hiddenscape.models.reading import has_tokenizer
+
+    return None if other is None or has_tokenizer(Path(name).expanduser()) else other
+
+
+def network_key(
+    name: str,
+    *,
+    revision: str | None = None,
+    adapter: str | None = None,
+    tokenizer: str | None = None,
+    tokenizer_else: str | None = None,
+    untrained: bool = False,
+    seed: int = 0,
+    **settings: Any,
+) -> str | None:
+    """What identifies a network, without loading it; None where only loading can tell.
+
+    A folder by the contents of its files, a network of the hub by its commit, an adapter by its
+    files. Equal keys mean equal points on equal data.
+    """
+    from hiddenscape.models.origin import folder_hash, source_key
+
+    if name.startswith(_PYTHON):
+        return None
+    try:
+        source = "demo" if name == "demo" else source_key(name, revision)
+        parts: dict[str, Any] = {
+            "source": source,
+            "adapter": None if adapter is None else folder_hash(adapter),
+            "tokenizer": None if tokenizer is None else folder_hash(tokenizer),
+            "tokenizer_else": None if tokenizer_else is None else folder_hash(tokenizer_else),
+        }
+    except HiddenscapeError:
+        return None  # loading says what is wrong with it
+    places = ("device", "device_map", "offload_folder")
+    parts |= {key: value for key, value in settings.items() if key not in places}
+    parts["seed"] = seed if untrained else None
+    return json.dumps(parts, sort_keys=True)
 
 
 def open_demo(step: int | None = None, *, untrained: bool = False, seed: int = 0) -> TorchNetwork:

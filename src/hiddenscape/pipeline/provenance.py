@@ -13,23 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from hiddenscape._version import __version__
+from hiddenscape.errors import scrub
 from hiddenscape.pipeline.citations import citation_keys
 from hiddenscape.runs import Run, read_json, write_json
 from hiddenscape.spec import RunSpec
 
 __all__ = ["recorded", "versions"]
 
-_PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pandas", "transformers", "tokenizers")
+_PACKAGES = (
+    "torch", "numpy", "scipy", "safetensors", "pandas", "transformers", "tokenizers",
+    "huggingface_hub", "peft", "accelerate",
+)  # fmt: skip
 _SCHEMA = "hiddenscape-run/1"
 
 
 @contextmanager
-def recorded(run: Path, spec: RunSpec, **facts: Any) -> Iterator[dict[str, Any]]:
+def recorded(
+    run: Path, spec: RunSpec, *, share: str | None = None, **facts: Any
+) -> Iterator[dict[str, Any]]:
     """Record what happens inside the block in ``RUN/run.json``.
 
     The file is written at the beginning and completed at the end. Where it is complete already,
     this is a later invocation: it gets a file of its own in ``RUN/log`` and ``run.json`` is left
-    alone.
+    alone. So does one of several processes that share the work (``share``); the one that finds
+    everything finished writes ``run.json``. No access token is written.
 
     Yields
     ------
@@ -50,15 +57,18 @@ def recorded(run: Path, spec: RunSpec, **facts: Any) -> Iterator[dict[str, Any]]
     }
     path = run / "run.json"
     before = read_json(path)
-    if before.get("end"):
+    if before.get("end") or share is not None:
         path = run / "log" / f"run-{start.replace(':', '')}-{os.getpid()}.json"
     else:
         # An invocation that was stopped: the run began when it began.
         record["start"] = before.get("start", start)
-    write_json(path, record)
+    record["share"] = share
+    write_json(path, _clean(record))
     yield record
     record |= {"end": _now(), "exit_code": 0, "citations": _citations(run, record)}
-    write_json(path, record)
+    write_json(path, _clean(record))
+    if share is not None and "manifest_hash" in record and not before.get("end"):
+        write_json(run / "run.json", _clean(record))
 
 
 def versions() -> dict[str, str | None]:
@@ -81,6 +91,7 @@ def identity(run: Run) -> dict[str, Any]:
     facts: Mapping[str, Any] = manifest.identity
     return {
         "network": _plain(facts.get("model")),
+        "adapter": _plain(facts.get("adapter")),
         "tokenizer": _plain(facts.get("tokenizer")),
         "attn_implementation": facts.get("attn_implementation"),
         "dataset": _plain(facts.get("dataset")),
@@ -97,6 +108,15 @@ def _program(path: str) -> str:
     # Its name, without the place where this machine keeps it.
     name = Path(path).name
     return "hiddenscape" if name == "__main__.py" else name
+
+
+def _clean(value: Any) -> Any:
+    """The same without access tokens, which may stand in a command line or an address."""
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_clean(item) for item in value]
+    return scrub(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:
