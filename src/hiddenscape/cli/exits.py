@@ -1,7 +1,7 @@
 """Exit codes, and how every way to fail becomes one line on stderr.
 
-0 done; 1 failed; 2 usage; 3 finished, but checks failed under ``--strict``; 75 stopped by a signal
-with the work saved; 130 interrupted.
+0 done; 1 failed; 2 usage; 3 finished, but checks failed under ``--strict``; 4 this share is done,
+others are missing; 75 stopped by a signal with the work saved; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,18 @@ import click
 
 from hiddenscape.errors import ConfigError, HiddenscapeError
 
-__all__ = ["CHECKS_FAILED", "DONE", "FAILED", "INTERRUPTED", "STOPPED", "USAGE", "guarded"]
+__all__ = [
+    "CHECKS_FAILED",
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "PARTIAL",
+    "STOPPED",
+    "USAGE",
+    "guarded",
+]
 
-DONE, FAILED, USAGE, CHECKS_FAILED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 75, 130
+DONE, FAILED, USAGE, CHECKS_FAILED, PARTIAL, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 75, 130
 
 _STOP_SIGNALS = ("SIGTERM", "SIGUSR2")
 
