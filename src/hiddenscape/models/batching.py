@@ -173,6 +173,9 @@ def probe_batch(network: TorchNetwork) -> Batch | None:
         flags = [np.zeros(n, np.uint8) for n in lengths]
         pairs = [start_tokens(network, r, f) for r, f in zip(rows, flags, strict=True)]
         return token_batch(network, [p[0] for p in pairs], [p[1] for p in pairs])
+    if network.map is not None and network.map.family.row_shape is not None:
+        shape = network.map.family.row_shape(config)
+        return array_batch(network, rng.normal(size=(2, *shape)))
     size = getattr(config, "image_size", None)
     channels = getattr(config, "num_channels", None)
     if size is None or channels is None:

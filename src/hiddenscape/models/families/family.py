@@ -82,6 +82,8 @@ class Family:
         config -> longest row of tokens, where the config's positions do not tell.
     first_position : callable or None
         config -> position number of a row's first token; 0 by default.
+    row_shape : callable or None
+        config -> shape of one row of arrays or pixels, where it has no image size.
     alias_stems : tuple of str
         Stems of aliases that count like Hugging Face's hidden states.
     discovered : bool
@@ -113,6 +115,7 @@ class Family:
     start_id: Callable[[Any], int] | None = None
     max_length: Callable[[Any], int] | None = None
     first_position: Callable[[Any], int] | None = None
+    row_shape: Callable[[Any], tuple[int, ...]] | None = None
     alias_stems: tuple[str, ...] = ("hf",)
     discovered: bool = False
 

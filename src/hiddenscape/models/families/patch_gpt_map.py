@@ -23,4 +23,5 @@ PATCH_GPT = Family(
     heads=("head",),
     last_hidden="",
     kind="arrays",
+    row_shape=lambda config: (config.canvas, config.canvas),
 )
