@@ -20,7 +20,7 @@ from hiddenscape.errors import ConfigError, InputError, MissingDependency
 __all__ = ["HUB", "HubName", "hub_dataset", "is_saved", "table_dataset"]
 
 HUB = "hf:"
-_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 _COLON = re.compile(r":(?![^\[]*\])")
 
 
