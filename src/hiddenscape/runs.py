@@ -3,10 +3,11 @@
 ::
 
     RUN/  run.json  rows.csv  acts/  graph/  map/  results/*.csv  measure.json  profile.json
-          figures/  report.html  log/  null/ (the untrained twin)  checkpoints/NAME/
+          figures/  report.html  log/  null/ (the untrained twin)  base/ (without the adapter)
+          checkpoints/NAME/
 
-``null`` and every checkpoint are run directories themselves. Everything but ``acts/`` is small and
-may be copied alone.
+``null``, ``base`` and every checkpoint are run directories themselves. Everything but ``acts/`` is
+small and may be copied alone.
 """
 
 from __future__ import annotations
@@ -125,6 +126,17 @@ class Run:
         """The run of the untrained twin, if there is one."""
         path = self.path / "null"
         return Run(path) if _is_run(path) else None
+
+    @property
+    def base(self) -> Run | None:
+        """The run of the network without its adapter, if there is one."""
+        path = self.path / "base"
+        return Run(path) if _is_run(path) else None
+
+    @property
+    def missing(self) -> dict[str, Any]:
+        """Checkpoints that the last invocation left out, with the reason."""
+        return read_json(self.path / "checkpoints" / "missing.json")
 
     @property
     def checkpoints(self) -> dict[str, Run]:

@@ -9,7 +9,12 @@ import click
 import hiddenscape as hs
 from hiddenscape.cli.exits import CHECKS_FAILED
 
-__all__ = ["finish"]
+__all__ = ["finish", "say"]
+
+
+def say(line: str) -> None:
+    """A sentence for the user, on stderr."""
+    click.echo(line, err=True)
 
 
 def finish(run: hs.Run, *, strict: bool) -> int | None:
@@ -22,6 +27,8 @@ def finish(run: hs.Run, *, strict: bool) -> int | None:
             f"{len(undefined)} numbers are undefined, the first {first.analysis} at {first.site}: "
             f"{first.note}"
         )
+    # These were told when they happened; they count all the same.
+    missing = run.missing
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    return CHECKS_FAILED if strict and warnings else None
+    return CHECKS_FAILED if strict and (warnings or missing) else None

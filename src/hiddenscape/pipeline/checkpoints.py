@@ -66,7 +66,7 @@ class Found:
 
 _GIVEN = re.compile(r"^(.+)=(\d+)$")
 _NAMED = re.compile(
-    r"(?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=.]?(\d+)([kKmM]?)(?![A-Za-z])"
+    r"(?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=.]?(\d+)([kKmM]?)(?![A-Za-z0-9])"
 )
 _ALONE = re.compile(r"^[A-Za-z_.-]*?(\d+)([kKmM]?)$")
 _COMMIT = re.compile(r"^[0-9a-f]{7,40}$")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hiddenscape._version import __version__
 from hiddenscape.errors import scrub
@@ -58,7 +59,8 @@ def recorded(
     path = run / "run.json"
     before = read_json(path)
     if before.get("end") or share is not None:
-        path = run / "log" / f"run-{start.replace(':', '')}-{os.getpid()}.json"
+        # Processes of several machines may have one number.
+        path = run / "log" / f"run-{start.replace(':', '')}-{os.getpid()}-{uuid4().hex[:6]}.json"
     else:
         # An invocation that was stopped: the run began when it began.
         record["start"] = before.get("start", start)

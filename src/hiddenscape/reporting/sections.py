@@ -193,11 +193,24 @@ def labels(source: Source, figures: Figures) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _final(source: Source) -> str:
+    """How the run itself is called beside its checkpoints."""
+    checkpoint, adapter = source.info.get("checkpoint"), source.info.get("adapter")
+    for found, key in ((checkpoint, "name"), (adapter, "id")):
+        if isinstance(found, dict) and found.get(key):
+            return f"this run ({found[key]})"
+    return "final"
+
+
 def training(source: Source, figures: Figures) -> dict[str, Any] | None:
     if not source.checkpoints:
         return None
     d = training_dynamics_data(
-        source.of(*TRAINED), source.checkpoints, steps=source.steps, axis=source.axis
+        source.of(*TRAINED),
+        source.checkpoints,
+        steps=source.steps,
+        axis=source.axis,
+        final=_final(source),
     )
     figures["training_dynamics"] = d
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ DIMENSIONS = ("two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca"
 LABELS = ("label_overlap", "label_overlap_macro")
 TRAINED = (*DIMENSIONS, *LABELS)
 """What is followed over training."""
+
+_BASE = "base, without the adapter"
 
 # A label column written by hand may hold a page; the csv module stops at 131,072 characters.
 _FIELD_LIMIT = 1 << 27
@@ -104,6 +107,8 @@ def read_source(run: str | Path | Run, null: str | Path | Run | None = None) -> 
     maps, explained = _tolerant(problems, {}, {}, read_maps, run.path / "map" / "pca.safetensors")
     rows = _tolerant(problems, {}, None, read_rows, run.path / "rows.csv")[0]
     checkpoints = run.checkpoints
+    if run.base is not None:
+        checkpoints = {_BASE: run.base, **checkpoints}
     twin_table = Table() if twin is None else latest(twin.table)[0]
     axis = site_axis(table, order=measured.get("sites"))
     return Source(
@@ -159,6 +164,9 @@ def _tolerant(problems: list[str], *empty_then_call: Any) -> Any:
 
 def _step(run: Run) -> float | None:
     info = run.info
+    checkpoint = info.get("checkpoint")
+    if isinstance(checkpoint, Mapping) and checkpoint.get("step", 0) is None:
+        return math.nan  # no step is known: none may be guessed from the name
     for place in (info, info.get("checkpoint"), info.get("model"), info.get("training")):
         step = place.get("step") if isinstance(place, Mapping) else None
         if isinstance(step, int | float) and not isinstance(step, bool):

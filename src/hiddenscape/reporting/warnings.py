@@ -47,6 +47,8 @@ def warnings_of(source: Source) -> list[str]:
 
 def _pieces(source: Source) -> Iterable[str]:
     yield from source.problems
+    if missing := source.run.missing:
+        yield f"Checkpoints left out: {listed(missing)}. They were missing or could not be read."
     if source.disagreements:
         yield (
             f"Measured more than once with different results: {count(source.disagreements)} of the "
