@@ -37,6 +37,7 @@ class Findings:
     checks: list[Check] = field(default_factory=list)
     withdrawn: dict[str, str] = field(default_factory=dict)
     lost_aliases: set[str] = field(default_factory=set)
+    aliases: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, check: Check, names: Sequence[str] = ()) -> None:
@@ -240,7 +241,8 @@ def check_head(
     pairs.append((again, values["logits"]))
     if isinstance(logits, torch.Tensor):
         pairs.append((again, logits))
-    limit = max(loose(network, b) for _, b in pairs)
+    # Some networks widen or narrow their logits to float32.
+    limit = max(loose(network, b, torch.float32) for _, b in pairs)
     size = max(gap_of(a, b) for a, b in pairs)
     found.add(
         Check(
@@ -277,4 +279,6 @@ def _read_out(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
             state = plan.family.head_input(state, plan.prefix)
         if plan.family.head_position is not None:
             state = state[:, plan.family.head_position]
-        return unwrap(module_at(root, str(plan.head))(state))
+        head = module_at(root, str(plan.head))
+        dtype = next((p.dtype for p in head.parameters() if p.is_floating_point()), state.dtype)
+        return unwrap(head(state.to(dtype)))

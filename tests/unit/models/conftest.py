@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -77,6 +80,38 @@ def tiny(name: str, seed: int = 0) -> Any:
             mean = 1.0 if p.ndim == 1 and path.endswith("weight") else 0.0
             p.copy_(mean + 0.3 * torch.randn(p.shape, generator=generator))
     return model.eval()
+
+
+def _load_zoo() -> ModuleType:
+    path = Path(__file__).with_name("zoo.py")
+    spec = importlib.util.spec_from_file_location("model_zoo", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+ZOO = _load_zoo()
+
+
+@pytest.fixture(scope="session")
+def zoo() -> ModuleType:
+    """Tiny networks of every architecture, with what their source says about them."""
+    return ZOO
+
+
+@pytest.fixture(params=list(ZOO.FAMILIES))
+def architecture(request: pytest.FixtureRequest) -> str:
+    """Every architecture that has a site map."""
+    return str(request.param)
+
+
+@pytest.fixture(params=list(ZOO.STRANGERS))
+def stranger(request: pytest.FixtureRequest) -> str:
+    """Architectures without one."""
+    return str(request.param)
 
 
 @pytest.fixture(params=FAMILIES)
