@@ -19,6 +19,7 @@ VERBS = {
     "extract": ("extract", "Write the hidden representations of a network to a run directory."),
     "import": ("import_", "Make a run directory from arrays that you already have."),
     "export": ("export", "Write the points of a run in a format that other programs read."),
+    "slurm": ("slurm", "Print a batch script that extracts in parallel on a cluster."),
     "measure": ("measure", "Measure the geometry of every site of a run."),
     "report": ("report", "Write the report of a run: one HTML file, and its figures."),
     "neighbors": ("neighbors", "Print the nearest neighbors of every row at a site."),

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
-from hiddenscape.errors import ConfigError, HiddenscapeError
+from hiddenscape.errors import ConfigError, HiddenscapeError, scrub
 
 __all__ = [
     "CHECKS_FAILED",
@@ -64,7 +64,7 @@ def guarded(command: click.Command, arguments: Sequence[str]) -> int:
         return _usage(error)
     except Exception as error:  # noqa: BLE001  the one place where everything ends
         if state["debug"]:
-            traceback.print_exc()
+            _say(scrub(traceback.format_exc()).rstrip())
         _say(f"error: {_sentence(error)}")
         return USAGE if isinstance(error, ConfigError) else FAILED
 
@@ -96,7 +96,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return scrub(" ".join(text.split()))
 
 
 def _say(line: str) -> None:

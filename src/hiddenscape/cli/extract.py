@@ -8,6 +8,7 @@ import click
 
 import hiddenscape as hs
 from hiddenscape.cli.app import Verb
+from hiddenscape.cli.finish import say
 from hiddenscape.cli.options import build_spec, spec_options
 from hiddenscape.cli.progress import show_progress
 
@@ -34,5 +35,5 @@ def command(file: str | None, dry_run: bool, overwrite: bool, **flags: Any) -> N
         click.echo(hs.run(spec, until="extract", dry_run=True))
         return
     with show_progress() as progress:
-        run = hs.run(spec, until="extract", overwrite=overwrite, progress=progress)
+        run = hs.run(spec, until="extract", overwrite=overwrite, progress=progress, tell=say)
     click.echo(run.path)

@@ -450,8 +450,6 @@ def test_a_sweep_that_is_stopped_and_resumed_gives_the_same_files(
         assert process.returncode in (0, 75), said
         stopped += process.returncode == 75
     assert stopped
-    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
     resumed = hs.run(spec, until="measure")
     found = _files(resumed.path)
     assert set(found) == set(expected)
