@@ -24,9 +24,21 @@ from hiddenscape.runs import Run, read_json, write_json
 from hiddenscape.store.reader import RepresentationSet
 from hiddenscape.types import Site
 
-__all__ = ["SCHEMA", "Job", "Selected", "prepare"]
+__all__ = ["SCHEMA", "Job", "Selected", "listed", "prepare"]
 
 SCHEMA = "hiddenscape-measure/1"
+
+
+def listed(names: Sequence[str], limit: int = 4) -> str:
+    """A few names in words.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 @dataclass(slots=True)
@@ -63,6 +75,11 @@ class Job:
     def point_sites(self) -> tuple[Site, ...]:
         """All stored sites with one point per row that can be measured."""
         return tuple(s for s in self.rs.point_sites if s.key not in self.silent)
+
+    def shown(self, site: Site) -> str:
+        """The site's name, with its pooling where there are several."""
+        several = len({s.pooling for s in self.rs.sites}) > 1
+        return site.key if several else site.name
 
     @property
     def per_site(self) -> list[Analysis]:
@@ -137,11 +154,11 @@ def prepare(
     warnings += [f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:5]]
     if len(withdrawn) > 5:
         warnings.append(f"{len(withdrawn) - 5} more sites were not offered: see acts/manifest.json")
-    warnings += [
-        f"site {s.key} holds every token and was not measured: only pooled sites have one point "
-        "per row"
-        for s in rs.ragged_sites
-    ]
+    if rs.ragged_sites:
+        warnings.append(
+            f"{listed([s.key for s in rs.ragged_sites])} hold every token and were not measured: "
+            "only pooled sites have one point per row"
+        )
     warnings += [f"site {key} was set aside: {why}" for key, why in silent.items()]
     _forget_other_points(run, rs)
     contents = {s.key: content_of(rs, s, rows) for s in rs.point_sites}

@@ -13,7 +13,7 @@ import numpy as np
 from hiddenscape.analyses import Analysis, Measured
 from hiddenscape.dimension.spatial import spatial_blocks
 from hiddenscape.measurement.graphs import file_stem, load_graph, save_graph
-from hiddenscape.measurement.job import Job
+from hiddenscape.measurement.job import Job, listed
 from hiddenscape.measurement.rows import base_of, guarded, row_of, write_part
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
@@ -36,18 +36,21 @@ def common_rows(job: Job) -> tuple[np.ndarray, set[str]]:
     n = len(job.rows)
     keep = np.ones(n, dtype=bool)
     mostly: set[str] = set()
+    crowded: dict[int, list[str]] = {}
     # All stored sites count, chosen or not: what is measured later must enter the same rows.
     for site in job.point_sites:
         found = find_duplicates(job.load(site))
         repeats = found.representative != np.arange(n)
         if repeats.mean() > _MOSTLY_REPEATS:
             mostly.add(site.key)
-            job.warnings.append(
-                f"{site.name}: {int(repeats.sum())} of {n} rows repeat another; its dimensions "
-                "are measured on its own distinct rows, which are fewer than at the other sites"
-            )
+            crowded.setdefault(int(repeats.sum()), []).append(job.shown(site))
         else:
             keep &= ~repeats
+    for count, names in crowded.items():
+        job.warnings.append(
+            f"{listed(names)}: {count} of {n} rows repeat another; dimensions there are measured "
+            "on the distinct rows, which are fewer than at the other sites"
+        )
     if not keep.all():
         job.warnings.append(
             f"{int((~keep).sum())} of {n} rows repeat another at some site and were left out of "

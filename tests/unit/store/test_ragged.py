@@ -253,7 +253,7 @@ def test_measuring_skips_ragged_sites_by_name_and_measures_the_others(tmp_path: 
         (r.site, r.quantity, r.value) for r in plain
     ]
     warnings = hs.open_run(tmp_path / "run").measured["warnings"]
-    assert any(w.startswith(f"site {KEY} holds every token and was not measured") for w in warnings)
+    assert any(KEY in w and "hold every token and were not measured" in w for w in warnings)
     again = hs.measure(tmp_path / "run", ["two_nn"], sites=["resid_post.0"])
     assert {r.pooling for r in again} == {"mean"}
     with pytest.raises(SiteError, match="holds every token"):
