@@ -150,6 +150,11 @@ def _tokenizer(spec: RunSpec) -> Any:
     where = spec.tokenizer or spec.network
     if not where:
         raise ConfigError("window_unit: name the tokenizer that cuts tokens with --tokenizer")
+    if where == "demo" or where.startswith("python:"):  # these are no names to ask the hub for
+        raise ConfigError(
+            f"window_unit: network {where!r} has no tokenizer to cut tokens with; name one with "
+            "--tokenizer, or take another unit"
+        )
     # Of a sweep any will do: all its tokenizers must be one and the same.
     revision = spec.revision[-1].partition("=")[0] if spec.revision and not spec.tokenizer else None
     try:
