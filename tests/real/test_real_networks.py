@@ -199,12 +199,19 @@ def test_resnet_accuracy_on_lossless_images(vision, data, tmp_path, depth, accur
     network = vision.cifar_resnet(data / "resnet_cifar10", depth)
     images = np.load(data / "cifar10" / "test_200_images.npy")
     labels = np.load(data / "cifar10" / "test_200_labels.npy")
-    points = extract(network, array_dataset(vision.cifar_input(images), labels=labels), tmp_path)
-    guess = points["module:linear"][:].argmax(1)
+    rows = array_dataset(vision.cifar_input(images), labels=labels)
+    sites = "input, embed, resid_post.*, logits"
+    points = extract(network, rows, tmp_path, sites=sites)
+    guess = points["logits"][:].argmax(1)
     assert (guess == points.labels["label"]).mean() == accuracy
-    assert points.sites[0].name == "input"
-    assert points.sites[-1].name == "module:linear"
-    assert [s.depth for s in points.sites] == list(range(len(points.sites)))
+    blocks = (depth - 2) // 2
+    names = ["input", "embed", *(f"resid_post.{b}" for b in range(blocks)), "logits"]
+    assert [s.name for s in points.sites] == names
+    assert [s.depth for s in points.sites] == [0, *range(blocks + 1), blocks]
+    # Global average pooling of the last block is what the head reads.
+    again = points[f"resid_post.{blocks - 1}"][:] @ network.linear.weight.detach().numpy().T
+    again += network.linear.bias.detach().numpy()
+    np.testing.assert_allclose(points["logits"][:], again, rtol=1e-4, atol=1e-4)
 
 
 def test_mlp_accuracy_on_the_mnist_test_set(vision, data, tmp_path):

@@ -37,8 +37,12 @@ def command(what: str, where: str | None) -> None:
     elif what == "analyses":
         lines = [f"{name}\t{entry.summary}" for name, entry in hs.ANALYSES.items()]
     else:
-        lines = [f"{family.name}\t{family.classes}" for family in hs.FAMILIES]
+        lines = [f"{family.name}\t{_served(family.classes)}" for family in hs.FAMILIES]
     click.echo("\n".join(lines))
+
+
+def _served(classes: str) -> str:
+    return "by its structure" if classes == ".*" else classes
 
 
 def _sites(where: str) -> list[str]:

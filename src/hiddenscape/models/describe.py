@@ -26,6 +26,7 @@ _COVERED: Mapping[str, tuple[str, ...]] = {
     "residual sum (resid_mid)": ("resid_mid",),
     "norm (ln1_out)": ("ln1_out",),
     "norm (ln2_out)": ("ln2_out",),
+    "stream": ("embed", "resid_pre", "resid_post"),
     "heads": ("z",),
     "hidden units": ("mlp_act",),
     "final norm": ("final_norm",),

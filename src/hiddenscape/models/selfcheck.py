@@ -15,6 +15,7 @@ import torch
 
 from hiddenscape.errors import NetworkError
 from hiddenscape.models.hooks import first_input, hooks_restored, module_at, read_places
+from hiddenscape.models.mapchecks import check_maps, matched_states
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.partchecks import (
     check_heads,
@@ -72,7 +73,10 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
         _check_rows(network, batch, values, found)
     if network.kind == "tokens":
         _check_padding(network, batch, values, found)
-    if network.map is not None:
+    if network.map is not None and network.map.family.maps:
+        check_maps(network, batch, values, found)
+        _match_aliases(network, batch, values, found)
+    elif network.map is not None:
         check_shapes(network, values, found)
         _check_prefix(network, values, found)
         check_sums(network, values, found)
@@ -97,7 +101,7 @@ def _apply(network: TorchNetwork, found: Findings) -> TorchNetwork:
         withdrawn=withdrawn,
         aliases={
             a: n
-            for a, n in network.aliases.items()
+            for a, n in {**network.aliases, **found.aliases}.items()
             if a not in found.lost_aliases and n not in withdrawn
         },
         checks=tuple(found.checks),
@@ -304,6 +308,26 @@ def _check_aliases(
             size=size,
             limit=limit,
             where=", ".join(bad),
+            consequence="these names are not offered",
+        )
+    )
+
+
+def _match_aliases(
+    network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
+) -> None:
+    """Which site each hidden state is, where the library's count is not that of the blocks."""
+    assert network.map is not None
+    if not network.map.family.last_hidden:
+        return
+    states = _hidden_states(network, batch) or ()
+    found.aliases, unmatched = matched_states(states, values)
+    found.checks.append(
+        Check(
+            name="aliases",
+            passed=bool(states) and not unmatched,
+            size=float(len(unmatched)),
+            where=", ".join(f"hf.{i}" for i in unmatched),
             consequence="these names are not offered",
         )
     )

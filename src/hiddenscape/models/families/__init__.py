@@ -19,6 +19,7 @@ from hiddenscape.models.families.mamba import MAMBA
 from hiddenscape.models.families.olmo2 import OLMO2
 from hiddenscape.models.families.opt import OPT, OPT_POST_NORM
 from hiddenscape.models.families.patch_gpt_map import PATCH_GPT
+from hiddenscape.models.families.resnet import RESNET, RESNET_TORCH
 from hiddenscape.models.families.roberta import DISTILBERT, ROBERTA
 from hiddenscape.models.families.t5 import T5_ENCODER
 from hiddenscape.models.families.vit import VIT
@@ -50,12 +51,17 @@ FAMILIES: tuple[Family, ...] = (
     DINOV2_SWIGLU,
     CLIP_VISION,
     PATCH_GPT,
+    RESNET,
+    RESNET_TORCH,
 )
 
 
 def find_map(module: nn.Module) -> FamilyMap | None:
     """The site map of a network whose class a family serves, else None."""
     for family in FAMILIES:
-        if family.serves(module):
-            return build_map(family, module)
+        if not family.serves(module):
+            continue
+        found = (family.lay or build_map)(family, module)
+        if found is not None or family.lay is None:
+            return found
     return None

@@ -82,6 +82,11 @@ class Family:
         config -> longest row of tokens, where the config's positions do not tell.
     first_position : callable or None
         config -> position number of a row's first token; 0 by default.
+    lay : callable or None
+        (family, network) -> its map, for families that are no list of transformer blocks; None
+        where the network is not one of them after all.
+    maps : bool
+        Whether blocks give maps (B, C, H, W) instead of tokens.
     row_shape : callable or None
         config -> shape of one row of arrays or pixels, where it has no image size.
     alias_stems : tuple of str
@@ -115,6 +120,8 @@ class Family:
     start_id: Callable[[Any], int] | None = None
     max_length: Callable[[Any], int] | None = None
     first_position: Callable[[Any], int] | None = None
+    lay: Callable[[Family, nn.Module], FamilyMap | None] | None = None
+    maps: bool = False
     row_shape: Callable[[Any], tuple[int, ...]] | None = None
     alias_stems: tuple[str, ...] = ("hf",)
     discovered: bool = False
