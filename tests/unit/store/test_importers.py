@@ -475,7 +475,7 @@ def test_labels_of_another_length_or_order_are_refused(tmp_path: Path) -> None:
 def test_a_member_can_be_read_again_and_backwards(tmp_path: Path) -> None:
     x = np.arange(40, dtype=np.float32).reshape(10, 4)
     np.savez(tmp_path / "x.npz", x=x, f=np.asfortranarray(x))
-    for source in open_file(tmp_path / "x.npz"):
+    for source in open_file(tmp_path / "x.npz").sources:
         for start, stop in ((6, 8), (2, 4), (2, 10), (0, 1), (0, 10)):
             np.testing.assert_array_equal(source.read(start, stop), x[start:stop])
 

@@ -54,10 +54,10 @@ def write_npz(
     places = {}
     with zipfile.ZipFile(folder / "points.npz", "w", zipfile.ZIP_STORED) as archive:
         for field in selection.fields:
-            info = zipfile.ZipInfo(f"{field.name}.npy", _NO_TIME)
+            info = zipfile.ZipInfo(f"{field.inner}.npy", _NO_TIME)
             with archive.open(info, "w", force_zip64=True) as stream:
                 _put_npy(stream, field, ticker)
-            places[field.name] = f"points.npz:{field.name}"
+            places[field.name] = f"points.npz:{field.inner}"
     return places
 
 

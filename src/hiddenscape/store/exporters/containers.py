@@ -27,10 +27,10 @@ def write_h5(
         file.attrs["provenance"] = json.dumps(record, ensure_ascii=False)
         for field in selection.fields:
             array = file.create_dataset(
-                f"/{field.name}", shape=field.shape, dtype=field.dtype, track_times=False
+                f"/{field.inner}", shape=field.shape, dtype=field.dtype, track_times=False
             )
             put_blocks(array, field, ticker)
-    return {f.name: f"points.h5:/{f.name}" for f in selection.fields}
+    return {f.name: f"points.h5:/{f.inner}" for f in selection.fields}
 
 
 def put_blocks(array: Any, field: Field, ticker: Ticker) -> None:
@@ -53,14 +53,14 @@ def write_zarr(
         row_bytes = int(np.prod(field.shape[1:])) * field.dtype.itemsize
         rows = max(1, min(field.shape[0], _CHUNK_BYTES // max(1, row_bytes)))
         array = group.create_array(
-            field.name,
+            field.inner,
             shape=field.shape,
             chunks=(rows, *(max(1, s) for s in field.shape[1:])),
             dtype=field.dtype,
             config={"write_empty_chunks": True},
         )
         put_blocks(array, _in_steps(field, rows), ticker)
-    return {f.name: f"points.zarr:{f.name}" for f in selection.fields}
+    return {f.name: f"points.zarr:{f.inner}" for f in selection.fields}
 
 
 def _in_steps(field: Field, rows: int) -> Field:
@@ -109,6 +109,8 @@ def write_parquet(
                     pa.FixedSizeListArray.from_arrays(pa.array(flat), widths[field.name])
                 )
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    for blocks in cut:  # the last block is counted when the next one is asked for
+        next(blocks, None)
     return {f.name: f"points.parquet:{f.name}" for f in selection.points}
 
 

@@ -55,6 +55,13 @@ class Field:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     @property
+    def inner(self) -> str:
+        """The name inside a container: as it is, unless it could lead out when unpacked."""
+        parts = re.split(r"[/\\]", self.name.replace(":", "/"))
+        hostile = "\\" in self.name or self.name.startswith("/") or {"", ".", ".."} & {*parts}
+        return self.stem if hostile else self.name
+
+    @property
     def stem(self) -> str:
         """The name as a file name."""
         return file_stem(self.name)
@@ -120,7 +127,7 @@ def file_stem(key: str) -> str:
     Examples
     --------
     >>> file_stem("resid_post.3@mean"), file_stem("module:a/../b")
-    ('resid_post.3@mean', 'module_a_.._b+4b9f0be6')
+    ('resid_post.3@mean', 'module_a_.._b+cf68687d')
     """
     stem = re.sub(r"[^A-Za-z0-9@._-]", "_", key)
     if stem == key and len(stem) <= _LONGEST_STEM and not stem.startswith("."):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hiddenscape.errors import InputError
+from hiddenscape.errors import DiskFullError, InputError
+from hiddenscape.files import free_bytes
 from hiddenscape.store.importers.depths import order_sites
+from hiddenscape.store.importers.gather import Gathered, Source, gather
 from hiddenscape.store.importers.report import ImportReport, SiteCounter, SiteReport
-from hiddenscape.store.importers.sources import SUFFIXES, PointSource, open_file, sha256
+from hiddenscape.store.importers.sources import How, PointSource, open_file
 from hiddenscape.store.manifest import Manifest, site_entry, versions
 from hiddenscape.store.rows import format_rows, read_csv, row_ids_hash, rows_hash, write_rows
 from hiddenscape.store.writer import StoreWriter
@@ -24,16 +24,21 @@ from hiddenscape.types import Site
 
 __all__ = ["import_points"]
 
-_Source = str | Path | Mapping[str, Any] | Sequence[str | Path]
 _Labels = str | Path | Mapping[str, Sequence[Any]] | Sequence[Any] | np.ndarray
 
 
 def import_points(
-    source: _Source,
+    source: Source,
     out: str | Path,
     *,
     pattern: str | None = None,
     keys: Sequence[str] | None = None,
+    within: str | None = None,
+    layout: str = "plain",
+    order: str | Path | None = None,
+    tokens: str = "ragged",
+    blocks: int | None = None,
+    densify: bool = False,
     depths: Mapping[str, float] | Sequence[float] | None = None,
     labels: _Labels | None = None,
     ids: Sequence[Any] | None = None,
@@ -43,16 +48,19 @@ def import_points(
     flatten: bool = False,
     shard_rows: int | None = None,
     overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Make a store from points that were computed elsewhere.
 
     Parameters
     ----------
     source : path, list of paths, or mapping
-        A file (``.npy``, ``.npz``, ``.safetensors``, ``.pt``), several of them, a folder of them,
-        or a mapping from site names to files with one array or to arrays. In ``.npz``,
-        ``.safetensors`` and ``.pt`` each key is a site, or the place in a list. A site name may
-        carry its pooling: ``resid_post.7@mean``.
+        A file (``.npy``, ``.npz``, ``.safetensors``, ``.pt``, ``.h5``, ``.h5ad``, a ``.zarr``
+        folder, ``.csv`` or ``.txt``), several of them, a folder of them, or a mapping from site
+        names to files with one array or to arrays. In ``.npz``, ``.safetensors`` and ``.pt`` each
+        key is a site, or the place in a list; in ``.h5`` and ``.zarr`` each array of two or more
+        axes; in ``.h5ad`` X, the layers and obsm, and obs is the row table; a table of text is one
+        site. A site name may carry its pooling: ``resid_post.7@mean``.
     out : path
         The run folder to make: ``out/acts`` and ``out/rows.csv``.
     pattern : str, optional
@@ -60,13 +68,29 @@ def import_points(
         number and becomes the block and the depth.
     keys : sequence of str, optional
         Sites to take, as names or wildcards; all by default.
+    within : str, optional
+        Which data sets of an ``.h5`` file or arrays of a ``.zarr`` folder: a path, or a pattern
+        such as ``/acts/{block}``.
+    layout : {"plain", "fair-esm", "doimo24"}
+        ``fair-esm``: a folder with a ``.pt`` file per sequence; sites are ``esm.LAYER``.
+        ``doimo24``: a folder with ``l{layer}_target.pt``; sites are ``ln1_out.l``, ``final_norm``
+        and ``logits`` at the last token.
+    order : path, optional
+        fair-esm: the FASTA file, or list of labels, whose order the rows take.
+    tokens : {"ragged", "mean", "skip"}
+        fair-esm: what becomes of points per residue.
+    blocks : int, optional
+        doimo24: how many blocks the network has.
+    densify : bool
+        Store sparse matrices with all their zeros; refused otherwise.
     depths : mapping or sequence, optional
         Depth of each site, by name or in the order of the sites. By default: canonical site names
         (``resid_post.3``) have their own depth; otherwise the number in names that differ by one
         number only; otherwise the order of files and keys.
     labels : optional
-        A CSV file (each column is a label; columns ``id`` and ``text`` are taken as such), an
-        ``.npy`` file, a mapping from names to columns, or one column. In row order.
+        A CSV file (each column is a label; columns ``id`` and ``text`` are taken as such), a JSON
+        file (name to list), an ``.npy`` file, a mapping from names to columns, or one column. In
+        row order.
     ids : sequence, optional
         One id per row.
     model, dataset : str, optional
@@ -80,6 +104,8 @@ def import_points(
         Rows per file of the store; by default files of about 128 MB.
     overwrite : bool
         Delete a store that is there.
+    progress : callable, optional
+        Called with (rows done, rows in all).
 
     Returns
     -------
@@ -90,7 +116,10 @@ def import_points(
     ------
     InputError
         If a file is missing, damaged or pickled, arrays are no points (n, d), two sites have
-        different numbers of rows or one name, or labels have another length. Names the file.
+        different numbers of rows or one name, or labels have another length. Names the file. Also
+        if an HDF5 or zarr array has chunks that were never written: they would read as zeros.
+    MissingDependency
+        If the format needs a package that is not installed.
     ManifestMismatch
         If ``out`` holds another store and ``overwrite`` is false.
     DiskFullError, StoreError
@@ -98,8 +127,9 @@ def import_points(
 
     Notes
     -----
-    Reads block by block; memory does not grow with the number of rows. An import that was killed
-    is finished by the same call.
+    Reads block by block; memory does not grow with the number of rows (sparse matrices by column
+    are the exception). Nothing is unpickled, links out of a file are not followed, and sizes are
+    checked before anything is unpacked. An import that was killed is finished by the same call.
 
     Examples
     --------
@@ -114,13 +144,22 @@ def import_points(
     """
     if dtype not in ("auto", "float32", "float64"):
         raise InputError(f"dtype must be auto, float32 or float64, got {dtype!r}")
-    sources, hashes, in_order = _gather(source, pattern)
-    if not sources:
+    how = How(
+        within=within,
+        densify=densify,
+        order=None if order is None else Path(order),
+        tokens=tokens,
+        blocks=blocks,
+    )
+    found = gather(source, pattern, layout, how)
+    if not found.sources:
         raise InputError("no files to import")
-    sources = _select(sources, keys)
+    sources = _select(found.sources, keys)
     n = _check_shapes(sources, flatten)
-    sites = order_sites([s.name for s in sources], [s.number for s in sources], depths, in_order)
-    columns = _row_table(n, labels, ids)
+    sites = order_sites(
+        [s.name for s in sources], [s.number for s in sources], depths, found.in_order
+    )
+    columns = _row_table(n, labels, ids, found)
     run = Path(out)
     entries, ready = [], []
     for site, place in sites:
@@ -132,7 +171,7 @@ def import_points(
         kind="imported",
         sites=entries,
         rows=n,
-        shard_rows=shard_rows,
+        shard_rows=shard_rows or found.rows_per_shard,
         identity={
             "model": {"id": model},
             "dataset": {
@@ -141,104 +180,34 @@ def import_points(
                 "row_ids_hash": row_ids_hash(columns["id"]),
                 "rows_hash": rows_hash(format_rows(columns)),
             },
-            "sources": [{"name": name, "sha256": digest} for name, digest in hashes],
+            "sources": [{"name": name, "sha256": digest} for name, digest in found.hashes],
             "origins": {site.key: s.origin for site, s, _ in ready},
         },
         recorded={"versions": versions()},
     )
+    _check_space(run, manifest)
     writer = StoreWriter(run / "acts", manifest, overwrite=overwrite)
     write_rows(run / "rows.csv", columns)
-    counters = _copy(writer, ready)
+    counters = _copy(writer, ready, progress)
     writer.finish()
-    return ImportReport(run, tuple(_report(*r, c) for r, c in zip(ready, counters, strict=True)))
+    reports = tuple(_report(*r, c) for r, c in zip(ready, counters, strict=True))
+    return ImportReport(run, reports, found.remarks)
 
 
-def _gather(
-    source: _Source, pattern: str | None
-) -> tuple[list[PointSource], list[tuple[str, str]], bool]:
-    """Sources, (name, hash) of each file, and whether their order means something."""
-    if isinstance(source, Mapping):
-        return _gather_mapping(source)
-    if hasattr(source, "shape"):
-        raise InputError("give arrays by name: import_points({'NAME': array}, out)")
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.is_dir():
-            files, names = _folder(path, pattern)
-        elif pattern is not None:
-            raise InputError(f"{path}: a pattern needs a folder")
-        else:
-            files, names = [path], [None]
-        in_order = not path.is_dir() and path.suffix.lower() != ".safetensors"
-    else:
-        files, in_order = [Path(p) for p in source], True
-        names = [None] * len(files)
-    found: list[PointSource] = []
-    for file, name in zip(files, names, strict=True):
-        inside = open_file(file)
-        if name is not None and len(inside) == 1:
-            inside = [replace(inside[0], name=name[0], number=name[1])]
-        elif name is not None:
-            raise InputError(f"{file}: a pattern needs files with one array, it has {len(inside)}")
-        found += inside
-    return found, [(file.name, sha256(file)) for file in files], in_order
-
-
-def _gather_mapping(
-    source: Mapping[str, Any],
-) -> tuple[list[PointSource], list[tuple[str, str]], bool]:
-    found, hashes = [], []
-    for name, value in source.items():
-        if isinstance(value, (str, Path)):
-            inside = open_file(Path(value))
-            if len(inside) != 1:
-                raise InputError(f"{value}: site {name!r} needs a file with one array")
-            found.append(replace(inside[0], name=name))
-            hashes.append((Path(value).name, sha256(Path(value))))
-            continue
-        array = np.asarray(value)
-        if array.dtype.hasobject:
-            raise InputError(f"site {name!r}: an array of Python objects, expected numbers")
-        found.append(PointSource(name, "memory", array.shape, array.dtype.name, _rows_of(array)))
-        digest = hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        hashes.append((f"memory:{name}", digest.hexdigest()))
-    return found, hashes, True
-
-
-def _rows_of(array: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    return lambda start, stop: array[start:stop]
-
-
-def _folder(
-    path: Path, pattern: str | None
-) -> tuple[list[Path], list[tuple[str, int | None] | None]]:
-    files = sorted(p for p in path.iterdir() if p.is_file())
-    if pattern is None:
-        files = [p for p in files if p.suffix.lower() in SUFFIXES]
-        if not files:
-            raise InputError(f"{path}: no {', '.join(SUFFIXES)} files in this folder")
-        return files, [None] * len(files)
-    fields = re.findall(r"\{(.*?)\}", pattern)
-    if sorted(fields) not in (["block"], ["site"], ["block", "site"]):
-        raise InputError(f"pattern {pattern!r} needs {{block}} or {{site}}, each once")
-    expression = re.escape(pattern)
-    expression = expression.replace(r"\{block\}", r"(?P<block>\d+)")
-    expression = expression.replace(r"\{site\}", r"(?P<site>.+?)")
-    matches = [(p, found) for p in files if (found := re.fullmatch(expression, p.name))]
-    if not matches:
-        raise InputError(f"{path}: no file matches {pattern!r}, the first is {_first(files)}")
-    names: list[tuple[str, int | None] | None] = []
-    for file, found in matches:
-        groups = found.groupdict()
-        block = int(groups["block"]) if "block" in groups else None
-        site = groups.get("site")
-        name = file.stem if site is None else site if block is None else f"{site}.{block}"
-        names.append((name, block))
-    return [file for file, _ in matches], names
-
-
-def _first(files: list[Path]) -> str:
-    return repr(files[0].name) if files else "none at all"
+def _check_space(run: Path, manifest: Manifest) -> None:
+    """Refuse what cannot fit before anything is unpacked: a small file may claim to hold much."""
+    needed = sum(
+        manifest.rows * math.prod(e["shape"]) * (8 if e["dtype"] == "float64" else 4)
+        for e in manifest.entries.values()
+    )
+    folder = run
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if needed > (free := free_bytes(folder)):
+        raise DiskFullError(
+            f"{run}: the points take {needed:,} bytes, {free:,} are free: take fewer sites (keys), "
+            "or another place"
+        )
 
 
 def _select(sources: list[PointSource], keys: Sequence[str] | None) -> list[PointSource]:
@@ -296,16 +265,18 @@ def _stored_dtype(source: PointSource, dtype: str) -> str:
     return "float32" if name in _NARROW else "float64"
 
 
-def _row_table(n: int, labels: _Labels | None, ids: Sequence[Any] | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
+def _row_table(
+    n: int, labels: _Labels | None, ids: Sequence[Any] | None, found: Gathered
+) -> dict[str, Any]:
+    columns: dict[str, Any] = dict(found.columns)
     origin = "labels"
     if isinstance(labels, (str, Path)):
         origin = str(labels)
-        columns = _read_labels(Path(labels))
+        columns |= _read_labels(Path(labels))
     elif isinstance(labels, Mapping):
-        columns = dict(labels)
+        columns |= dict(labels)
     elif labels is not None:
-        columns = {"label": labels}
+        columns["label"] = labels
     if ids is not None:
         columns["id"] = list(ids)
     for name, values in columns.items():
@@ -324,37 +295,88 @@ def _row_table(n: int, labels: _Labels | None, ids: Sequence[Any] | None) -> dic
 
 def _read_labels(path: Path) -> dict[str, Any]:
     if path.suffix.lower() == ".npy":
-        (only,) = open_file(path)
+        (only,) = open_file(path).sources
         if len(only.shape) != 1:
             raise InputError(f"{path}: labels have shape {only.shape}, expected one column (n,)")
         return {path.stem: np.asarray(only.read(0, only.shape[0]))}
+    if path.suffix.lower() == ".json":
+        return _read_json(path)
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        raise InputError(f"{path}: a pickle, which is never opened: convert its labels to JSON")
     return dict(read_csv(path))
 
 
-def _copy(writer: StoreWriter, ready: Sequence[tuple[Site, PointSource, str]]) -> list[SiteCounter]:
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    columns = content if isinstance(content, dict) else {"label": content}
+    for name, values in columns.items():
+        plain = isinstance(values, list) and all(
+            v is None or isinstance(v, (str, int, float)) for v in values
+        )
+        if not plain:
+            raise InputError(f"{path}: {name!r} is no list of labels: give name to list")
+    return columns
+
+
+def _copy(
+    writer: StoreWriter,
+    ready: Sequence[tuple[Site, PointSource, str]],
+    progress: Callable[[int, int], None] | None,
+) -> list[SiteCounter]:
     counters = [SiteCounter(math.prod(source.shape[1:])) for _, source, _ in ready]
     missing = set(writer.missing())
     for start, stop in writer.manifest.ranges:
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
         for (site, source, stored), counter in zip(ready, counters, strict=True):
-            block = _convert(source, start, stop, stored)
-            counter.add(block)
+            if source.ragged:
+                rows = list(source.read(start, stop))
+                _add_tokens(tensors, rows, source)
+                raw = np.concatenate(rows)
+            else:
+                raw = np.asarray(source.read(start, stop)).reshape(stop - start, -1)
+            block = _convert(raw, source, start, stored)
+            if len(block):
+                counter.add(block)
             tensors[site.key] = block
         if (start, stop) in missing:
             writer.commit(start, stop, tensors)
+        if progress is not None:
+            progress(stop, writer.manifest.rows)
     return counters
 
 
-def _convert(source: PointSource, start: int, stop: int, stored: str) -> np.ndarray:
-    raw = np.asarray(source.read(start, stop)).reshape(stop - start, -1)
+def _add_tokens(
+    tensors: dict[str, np.ndarray], rows: Sequence[np.ndarray], source: PointSource
+) -> None:
+    """What the tokens are; every ragged site must have the same ones."""
+    lengths = np.array([len(row) for row in rows])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    if not np.array_equal(tensors.setdefault("offsets", offsets), offsets):
+        raise InputError(f"{source.origin}: site {source.name!r} has other numbers of tokens")
+    position = np.concatenate([np.arange(n) for n in lengths]) + source.first_token
+    tensors |= {
+        "token_id": np.full(offsets[-1], -1),  # not in the source
+        "token_pos": position,
+        "token_content": np.ones(offsets[-1], np.uint8),
+        "n_content": lengths,
+    }
+
+
+def _convert(raw: np.ndarray, source: PointSource, start: int, stored: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         block = np.ascontiguousarray(raw, dtype=stored)
     if stored == "float32" and raw.dtype.itemsize > 4 and raw.dtype.kind == "f":
         lost = np.isinf(block) & np.isfinite(raw)
         if lost.any():
-            row = start + int(np.flatnonzero(lost.any(axis=1))[0])
+            number = int(np.flatnonzero(lost.any(axis=1))[0])
+            where = (
+                f"token {number} after row {start}" if source.ragged else f"row {start + number}"
+            )
             raise InputError(
-                f"{source.origin}: row {row} holds a number that float32 cannot: import with "
+                f"{source.origin}: {where} holds a number that float32 cannot: import with "
                 "dtype='float64' (--dtype float64)"
             )
     return block
@@ -373,4 +395,5 @@ def _report(site: Site, source: PointSource, stored: str, counter: SiteCounter) 
         zero_rows=counter.zero_rows,
         constant_columns=counter.constant_columns,
         duplicate_rows=counter.duplicate_rows,
+        ragged=source.ragged,
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from hiddenscape.errors import InputError
 
-__all__ = ["load_tensors"]
+__all__ = ["load_content", "load_tensors", "plain_tensor"]
 
 # How a file begins that torch.save wrote before version 1.6: a pickled magic number.
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -37,7 +37,7 @@ def load_tensors(path: Path) -> list[_Loaded]:
     InputError
         If the file holds anything but tensors, or needs unpickling.
     """
-    content = _load(path)
+    content = load_content(path)
     return [
         (name, number, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), read)
         for name, number, tensor in _named(path, content)
@@ -45,7 +45,14 @@ def load_tensors(path: Path) -> list[_Loaded]:
     ]
 
 
-def _load(path: Path) -> Any:
+def load_content(path: Path) -> Any:
+    """What ``torch.save`` wrote, by the weights-only loader: tensors, numbers, text and containers.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, needs unpickling, or is a compressed archive.
+    """
     import torch
 
     is_archive = zipfile.is_zipfile(path)
@@ -55,6 +62,8 @@ def _load(path: Path) -> Any:
                 f"{path}: not made by torch.save (other pickles are never opened): save a dict of "
                 "tensors with torch.save"
             )
+    if is_archive:
+        _check_archive(path)
     try:
         # Files from before torch 1.6 cannot be mapped.
         return torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_archive)
@@ -64,6 +73,27 @@ def _load(path: Path) -> Any:
         ) from error
     except _DAMAGED as error:
         raise InputError(f"{path}: damaged, torch cannot read it ({_line(error)})") from error
+
+
+def _check_archive(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged, torch cannot read it ({_line(error)})") from error
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        # torch.save never compresses; a small file could unpack to anything.
+        raise InputError(f"{path}: a compressed archive, not made by torch.save")
+
+
+def plain_tensor(path: Path, name: str, tensor: Any) -> np.ndarray:
+    """The values of one tensor; bfloat16 is widened to float32."""
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"{path}: {name} is a {type(tensor).__name__}, expected a tensor")
+    read = _reader(path, name, tensor if tensor.ndim else tensor[None])
+    return read(0, max(1, tensor.shape[0] if tensor.ndim else 1))
 
 
 def _line(error: BaseException) -> str:

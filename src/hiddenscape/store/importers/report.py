@@ -24,6 +24,7 @@ class SiteReport:
     origin, source_dtype : str
         Where it came from and what it was; ``stored_dtype`` is what the store holds.
     rows, columns : int
+        Of a ragged site, rows are tokens here and below.
     nonfinite_rows : int
         Rows with NaN or infinity.
     zero_rows : int
@@ -45,13 +46,15 @@ class SiteReport:
     zero_rows: int
     constant_columns: int
     duplicate_rows: int
+    ragged: bool = False
 
     def warnings(self) -> Iterator[str]:
         """Sentences on what deserves a look."""
+        what = "token" if self.ragged else "row"
         for count, words in (
-            (self.nonfinite_rows, f"of {self.rows} rows hold NaN or infinity"),
-            (self.zero_rows, f"of {self.rows} rows are all zero"),
-            (self.duplicate_rows, f"of {self.rows} rows repeat an earlier row exactly"),
+            (self.nonfinite_rows, f"of {self.rows} {what}s hold NaN or infinity"),
+            (self.zero_rows, f"of {self.rows} {what}s are all zero"),
+            (self.duplicate_rows, f"of {self.rows} {what}s repeat an earlier {what} exactly"),
             (self.constant_columns, f"of {self.columns} columns are constant"),
         ):
             if count:
@@ -68,10 +71,13 @@ class ImportReport:
         The run folder.
     sites : tuple of SiteReport
         Ordered by depth.
+    remarks : tuple of str
+        What else deserves a look: files that were not read, poolings taken here.
     """
 
     path: Path
     sites: tuple[SiteReport, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def representations(self) -> RepresentationSet:
@@ -81,7 +87,7 @@ class ImportReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences on NaN, zero rows, duplicates and constant columns; empty if all is well."""
-        return tuple(sentence for site in self.sites for sentence in site.warnings())
+        return (*self.remarks, *(s for site in self.sites for s in site.warnings()))
 
 
 class SiteCounter:
@@ -122,10 +128,14 @@ class SiteCounter:
     @property
     def constant_columns(self) -> int:
         """Columns with one value in every row."""
+        if not self.rows:
+            return 0
         return int((~self._varies).sum())
 
     @property
     def duplicate_rows(self) -> int:
         """Rows that repeat an earlier row."""
+        if not self._hashes:
+            return 0
         hashes = np.concatenate(self._hashes).view("V16").ravel()
         return self.rows - len(np.unique(hashes))

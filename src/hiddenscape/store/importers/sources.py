@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +19,16 @@ import numpy as np
 from hiddenscape.errors import HiddenscapeError, InputError
 from hiddenscape.store.shards import MappedFile, decode
 
-__all__ = ["SUFFIXES", "PointSource", "open_file", "sha256"]
+__all__ = [
+    "SUFFIXES",
+    "How",
+    "Opened",
+    "PointSource",
+    "open_file",
+    "reading",
+    "sha256",
+    "suffix_of",
+]
 
 _MAGIC = b"\x93NUMPY"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(dp|\(lp|cnumpy")
@@ -43,6 +52,10 @@ class PointSource:
         ``read(start, stop)`` gives these rows as a numpy array; fastest in row order.
     number : int or None
         Place in a list of layers, where the source is one.
+    ragged : bool
+        ``read`` gives a list of arrays (T_i, d), one per row; ``shape`` is (n, d).
+    first_token : int
+        Position of the first token of a ragged row.
     """
 
     name: str
@@ -51,36 +64,90 @@ class PointSource:
     dtype: str
     read: Callable[[int, int], np.ndarray]
     number: int | None = None
+    ragged: bool = False
+    first_token: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What only some kinds of sources need.
+
+    Attributes
+    ----------
+    within : str or None
+        Which data sets of an HDF5 file or arrays of a zarr group: ``/path/{block}``.
+    densify : bool
+        Sparse matrices may be stored with all their zeros.
+    order : Path or None
+        The FASTA file, or list of labels, whose order the rows take.
+    tokens : {"ragged", "mean", "skip"}
+        What becomes of arrays with one point per token.
+    blocks : int or None
+        Blocks of the network.
+    """
+
+    within: str | None = None
+    densify: bool = False
+    order: Path | None = None
+    tokens: str = "ragged"
+    blocks: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The arrays of a file, and the row ids and labels it holds."""
+
+    sources: list[PointSource]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+def suffix_of(path: Path) -> str | None:
+    """How a file is read, by its suffix; a zarr folder by what is in it. None: not at all."""
+    if path.is_dir():
+        signs = ("zarr.json", ".zgroup", ".zarray")
+        return ".zarr" if any((path / sign).is_file() for sign in signs) else None
+    suffix = path.suffix.lower()
+    return suffix if suffix in _OPENERS and path.is_file() else None
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with _reading(path), path.open("rb") as stream:
+    """SHA-256 of a file, in hex; of a folder, over the names and hashes of its files."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def open_file(path: Path) -> list[PointSource]:
+def open_file(path: Path, how: How | None = None) -> Opened:
     """The arrays in a file, by its suffix; no values are read yet.
 
     Raises
     ------
     InputError
         If the file is missing, damaged, of an unknown kind, or holds pickled objects.
+    MissingDependency
+        If it needs a package that is not installed.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    opener = _OPENERS.get(path.suffix.lower())
-    if opener is None:
-        raise InputError(f"{path}: cannot import {path.suffix!r}, only {', '.join(SUFFIXES)}")
-    with _reading(path):
-        sources = opener(path)
-    if not sources:
+    how = How() if how is None else how
+    kind = suffix_of(path)
+    if kind is None:
+        if path.is_file():
+            raise InputError(f"{path}: cannot import {path.suffix!r}, only {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: no such file" if not path.exists() else f"{path}: a folder")
+    if how.within is not None and kind not in (".h5", ".hdf5", ".zarr"):
+        raise InputError(f"{path}: a path within (--dataset) belongs to .h5 and .zarr")
+    with reading(path):
+        opened = _OPENERS[kind](path, how)
+    if not opened.sources:
         raise InputError(f"{path}: holds no arrays")
-    return sources
+    return opened
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except HiddenscapeError as error:
@@ -89,7 +156,8 @@ def _reading(path: Path) -> Iterator[None]:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: damaged or not what its name says ({line})") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        line = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read ({line})") from error
 
 
 def _npy_header(path: Path, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -116,7 +184,7 @@ def _npy_header(path: Path, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, n
     return shape, fortran, dtype
 
 
-def _open_npy(path: Path) -> list[PointSource]:
+def _open_npy(path: Path, how: How) -> Opened:
     with path.open("rb") as stream:
         shape, fortran, dtype = _npy_header(path, stream)
         offset = stream.tell()
@@ -129,10 +197,11 @@ def _open_npy(path: Path) -> list[PointSource]:
         values = np.memmap(
             path, dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C"
         )
-    return [PointSource(path.stem, path.name, shape, dtype.name, lambda a, b: values[a:b])]
+    only = PointSource(path.stem, path.name, shape, dtype.name, lambda a, b: values[a:b])
+    return Opened([only])
 
 
-def _open_npz(path: Path) -> list[PointSource]:
+def _open_npz(path: Path, how: How) -> Opened:
     sources = []
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
@@ -141,10 +210,23 @@ def _open_npz(path: Path) -> list[PointSource]:
             name = member.removesuffix(".npy")
             with archive.open(member) as stream:
                 shape, fortran, dtype = _npy_header(path, stream)
+                expected = stream.tell() + math.prod(shape) * dtype.itemsize
+            _check_member(path, archive.getinfo(member), expected)
             values = _Member(path, member, shape, fortran, dtype)
             origin = f"{path.name}:{name}"
             sources.append(PointSource(name, origin, shape, dtype.name, values.read))
-    return sources
+    return Opened(sources)
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo, expected: int) -> None:
+    """The size in the archive's directory against the header: told before anything is inflated."""
+    if member.file_size != expected:
+        raise InputError(
+            f"{path}: member {member.filename!r} is truncated or too long: {expected:,} bytes "
+            f"expected, {member.file_size:,} found"
+        )
+    if member.flag_bits & 1:
+        raise InputError(f"{path}: member {member.filename!r} is encrypted")
 
 
 class _Member:
@@ -161,7 +243,7 @@ class _Member:
         self._whole: np.ndarray | None = None
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        with _reading(self.path):
+        with reading(self.path):
             if self.fortran:  # its rows are spread over the whole member
                 if self._whole is None:
                     self._open()
@@ -210,33 +292,67 @@ class _Member:
         return out
 
 
-def _open_safetensors(path: Path) -> list[PointSource]:
+def _open_safetensors(path: Path, how: How) -> Opened:
     file = MappedFile(path)
 
     def reader(name: str, code: str) -> Callable[[int, int], np.ndarray]:
         return lambda start, stop: decode(file.raw(name)[start:stop], code)
 
-    return [
-        PointSource(name, f"{path.name}:{name}", entry.shape, entry.code, reader(name, entry.code))
-        for name, entry in file.header.tensors.items()
-    ]
+    return Opened(
+        [
+            PointSource(
+                name, f"{path.name}:{name}", entry.shape, entry.code, reader(name, entry.code)
+            )
+            for name, entry in file.header.tensors.items()
+        ]
+    )
 
 
-def _open_pt(path: Path) -> list[PointSource]:
+def _open_pt(path: Path, how: How) -> Opened:
     from hiddenscape.store.importers.pt import load_tensors
 
     sources = []
     for name, number, shape, dtype, read in load_tensors(path):
         origin = path.name if name == path.stem else f"{path.name}:{name}"
         sources.append(PointSource(name, origin, shape, dtype, read, number))
-    return sources
+    return Opened(sources)
 
 
-_OPENERS: Mapping[str, Callable[[Path], list[PointSource]]] = {
+def _open_h5(path: Path, how: How) -> Opened:
+    from hiddenscape.store.importers.hdf5 import open_h5
+
+    return open_h5(path, how)
+
+
+def _open_zarr(path: Path, how: How) -> Opened:
+    from hiddenscape.store.importers.zarrs import open_zarr
+
+    return open_zarr(path, how)
+
+
+def _open_h5ad(path: Path, how: How) -> Opened:
+    from hiddenscape.store.importers.annotated import open_h5ad
+
+    return open_h5ad(path, how)
+
+
+def _open_text(path: Path, how: How) -> Opened:
+    from hiddenscape.store.importers.tables import open_text
+
+    return open_text(path)
+
+
+_OPENERS: Mapping[str, Callable[[Path, How], Opened]] = {
     ".npy": _open_npy,
     ".npz": _open_npz,
     ".safetensors": _open_safetensors,
     ".pt": _open_pt,
     ".pth": _open_pt,
+    ".h5": _open_h5,
+    ".hdf5": _open_h5,
+    ".h5ad": _open_h5ad,
+    ".zarr": _open_zarr,
+    ".csv": _open_text,
+    ".txt": _open_text,
 }
 SUFFIXES: Sequence[str] = tuple(_OPENERS)
