@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import inspect
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from hiddenscape import errors
 from hiddenscape.cli import exits
-from hiddenscape.cli.app import VERBS
+from hiddenscape.cli.app import VERBS, group
 from hiddenscape.results import NOTE_WORDS
 from hiddenscape.spec import RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/howto/*.md")])
+RECIPES = sorted([*ROOT.glob("docs/howto/*.md"), *ROOT.glob("docs/extraction.md")])
+INPUTS = [f"docs/howto/{name}.md" for name in ("arrays", "images", "proteins", "text")]
 
 
 def _text(name: str) -> str:
@@ -65,3 +70,42 @@ def test_python_in_the_pages_runs(
     for block in re.findall(r"```python\n(.*?)```", _text(name), flags=re.S):
         exec(compile(block, name, "exec"), names)
     assert list(tmp_path.glob("runs/*/report.html"))
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """A folder to work in, where the hub's names that pages use are tiny checkpoints."""
+    if importlib.util.find_spec("transformers") is not None:
+        shutil.copytree(request.getfixturevalue("hub_names"), tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("page", RECIPES, ids=lambda p: p.stem)
+def test_recipes_run(page: Path, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python blocks in order; commands between them too, where the page needs nothing else."""
+    whole = page.relative_to(ROOT).as_posix() in INPUTS
+    names: dict[str, object] = {}
+    for language, block in re.findall(
+        r"```(python|console)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S
+    ):
+        if language == "python":
+            exec(compile(block, page.name, "exec"), names)
+        elif whole:
+            for line in re.findall(r"^\$ hiddenscape (.*)$", _joined(block), flags=re.M):
+                code = exits.guarded(group, shlex.split(line))
+                assert code == 0, f"{page.name}: {line}: {capsys.readouterr().err}"
+
+
+def test_recipes_of_inputs_are_there_linked_and_short() -> None:
+    index = _text("docs/index.md")
+    for name in INPUTS:
+        assert len(_text(name).splitlines()) <= 110, name
+        assert name.removeprefix("docs/") in index, name
+
+
+def _joined(block: str) -> str:
+    return re.sub(r"\\\n\s*", " ", block)
