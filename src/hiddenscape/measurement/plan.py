@@ -110,15 +110,9 @@ def select_sites(rs: RepresentationSet, wanted: Sequence[str] | None) -> tuple[S
     Raises
     ------
     SiteError
-        For a site that is not stored (from the reader, with close matches).
-    InputError
-        If nothing but sites with every token is left.
+        For a site that is not stored (from the reader, with close matches), or if nothing but sites
+        with every token is left.
     """
-    if not rs.point_sites:
-        raise InputError(
-            f"{rs.path}: every site holds all tokens and no single point per row: extract with a "
-            "pooling such as mean"
-        )
     if wanted is None:
         return rs.point_sites
     keys: set[str] = set()
@@ -142,6 +136,11 @@ def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray, dict[str
     InputError
         If fewer than 3 rows remain: nothing can be measured.
     """
+    if not rs.point_sites:
+        raise InputError(
+            f"{rs.path}: every site holds all tokens and no single point per row: extract with a "
+            "pooling such as mean"
+        )
     count = len(rs)
     bad = rs.nonfinite_rows()
     silent = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from hiddenscape.errors import IncompleteStore, InputError, SiteError, StoreError
 from hiddenscape.store.arrays import SiteArray, name_ranges
+from hiddenscape.store.joining import added_folders, agree_with
 from hiddenscape.store.manifest import Manifest, read_manifest
 from hiddenscape.store.ragged import RaggedArray, TokenTable
 from hiddenscape.store.rows import label_columns, read_rows, rows_path
@@ -48,7 +50,8 @@ def open_store(path: str | Path, *, partial: bool = False) -> RepresentationSet:
     Parameters
     ----------
     path : path
-        A run folder, or the store inside it (``RUN/acts``).
+        A run folder, or one store inside it (``RUN/acts``). A run is opened with the sites that
+        were added to it later (``RUN/acts.NAME``).
     partial : bool
         Open also where rows are still missing. Row numbers stay what they will be; touching a
         missing row raises.
@@ -60,13 +63,38 @@ def open_store(path: str | Path, *, partial: bool = False) -> RepresentationSet:
     Raises
     ------
     StoreError
-        If there is no store, or its manifest cannot be read.
+        If there is no store, its manifest cannot be read, or two stores of a run hold one site.
+    ManifestMismatch
+        If added sites belong to other rows or another network; names the field.
     ShardError
         If a shard is damaged or belongs to another store; names the file.
     IncompleteStore
         If rows are missing and ``partial`` is false; names the ranges.
     """
     folder = store_folder(path)
+    first = _open_shards(folder, partial)
+    added: list[Shards] = []
+    if folder != Path(path):  # a run was given, not one of its stores
+        for other in added_folders(folder.parent):
+            one = _open_shards(other, partial)
+            for known in (first, *added):
+                agree_with(one.manifest, known.manifest, f"{other} and {known.folder}")
+            added.append(one)
+    return RepresentationSet(first, tuple(added))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shards:
+    """One store: its folder, its manifest, the shards that are there, and the rows that are not."""
+
+    folder: Path
+    manifest: Manifest
+    parts: tuple[tuple[int, int, MappedFile], ...]
+    missing: tuple[tuple[int, int], ...]
+    tokens: TokenTable
+
+
+def _open_shards(folder: Path, partial: bool) -> Shards:
     manifest = read_manifest(folder / "manifest.json")
     parts = tuple(
         (span[0], span[1], MappedFile(file, check_shard(file, span, manifest)))
@@ -80,7 +108,7 @@ def open_store(path: str | Path, *, partial: bool = False) -> RepresentationSet:
             "command again to finish it, or open what is there with partial=True",
             missing,
         )
-    return RepresentationSet(folder, manifest, parts, missing)
+    return Shards(folder, manifest, parts, missing, TokenTable(manifest.rows, parts, missing))
 
 
 def _read_only(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,6 +129,7 @@ class RepresentationSet:
     path : Path
         The store's folder.
     manifest : Manifest
+        Of ``acts``; :attr:`manifests` has those of added sites too.
     sites : tuple of Site
         Ordered by depth.
     keys : tuple of str
@@ -115,22 +144,17 @@ class RepresentationSet:
 
     __iter__ = None  # len counts rows, a loop would run over sites: say which with .items()
 
-    def __init__(
-        self,
-        path: Path,
-        manifest: Manifest,
-        parts: tuple[tuple[int, int, MappedFile], ...],
-        missing: tuple[tuple[int, int], ...] = (),
-    ) -> None:
-        self.path = path
-        self.manifest = manifest
-        self.sites = manifest.sites
+    def __init__(self, first: Shards, added: tuple[Shards, ...] = ()) -> None:
+        self.path = first.folder
+        self.manifest = first.manifest
+        self._stores = (first, *added)
+        self._home = {key: one for one in self._stores for key in one.manifest.entries}
+        sites = [site for one in self._stores for site in one.manifest.sites]
+        self.sites = tuple(sorted(sites, key=lambda site: site.depth))
         self.keys = tuple(site.key for site in self.sites)
-        self.missing = missing
+        self.missing = tuple(sorted({span for one in self._stores for span in one.missing}))
         self.point_sites = tuple(s for s in self.sites if s.pooling != "tokens")
         self.ragged_sites = tuple(s for s in self.sites if s.pooling == "tokens")
-        self._parts = parts
-        self._tokens = TokenTable(manifest.rows, parts, missing)
 
     @property
     def partial(self) -> bool:
@@ -153,11 +177,12 @@ class RepresentationSet:
 
     def __getitem__(self, key: str | Site) -> SiteArray | RaggedArray:
         site = self.sites[self.keys.index(self.find(key))]
-        entry = self.manifest.entries[site.key]
+        home = self._home[site.key]
+        entry = home.manifest.entries[site.key]
         if site.pooling == "tokens":
-            return RaggedArray(site, entry["shape"][0], entry["dtype"], self._tokens)
+            return RaggedArray(site, entry["shape"][0], entry["dtype"], home.tokens)
         shape = (len(self), *entry["shape"])
-        return SiteArray(site, shape, entry["dtype"], self._parts, self.missing)
+        return SiteArray(site, shape, entry["dtype"], home.parts, home.missing)
 
     def points(self, key: str | Site) -> SiteArray:
         """The points of a site that has one per row.
@@ -200,12 +225,12 @@ class RepresentationSet:
     @property
     def manifests(self) -> dict[str, Manifest]:
         """The manifest of each store that was joined, by the name of its folder."""
-        return {self.path.name: self.manifest}
+        return {one.folder.name: one.manifest for one in self._stores}
 
     @property
     def entries(self) -> dict[str, Mapping[str, Any]]:
         """What the manifest says of each site, by key."""
-        return self.manifest.entries
+        return {key: home.manifest.entries[key] for key, home in self._home.items()}
 
     def items(self) -> Iterator[tuple[Site, SiteArray]]:
         """Sites with one point per row and their points, by depth."""
@@ -236,8 +261,11 @@ class RepresentationSet:
 
     @cached_property
     def status(self) -> np.ndarray:
-        """uint8 (n,): 0 ok, 1 empty, 2 skipped, 3 failed; 255 where a row is not written yet."""
-        return self._row_tensor("status", 255)
+        """uint8 (n,): 0 ok, 1 empty, 2 skipped, 3 failed; 255 where a row is not written yet.
+
+        A row that is ok in ``acts`` has the status of the first added store in which it is not.
+        """
+        return self._row_tensor("status", 255, good=0)
 
     @cached_property
     def n_tokens(self) -> np.ndarray:
@@ -249,12 +277,16 @@ class RepresentationSet:
         """int32 (n,): content tokens of each row; -1 = unknown."""
         return self._row_tensor("n_content", -1)
 
-    def _row_tensor(self, name: str, fill: int) -> np.ndarray:
-        out = np.full(len(self), fill, dtype="uint8" if name == "status" else "int32")
-        for start, stop, file in self._parts:
-            out[start:stop] = file.raw(name)
-        out.flags.writeable = False
-        return out
+    def _row_tensor(self, name: str, fill: int, good: int = -1) -> np.ndarray:
+        found: np.ndarray | None = None
+        for one in self._stores:
+            out = np.full(len(self), fill, dtype="uint8" if name == "status" else "int32")
+            for start, stop, file in one.parts:
+                out[start:stop] = file.raw(name)
+            found = out if found is None else np.where(found == good, out, found)
+        assert found is not None
+        found.flags.writeable = False
+        return found
 
     def nonfinite_rows(self) -> dict[str, np.ndarray]:
         """For each of :attr:`point_sites`, the numbers of the rows that hold NaN or infinity.
@@ -275,8 +307,9 @@ class RepresentationSet:
 
     def release(self) -> None:
         """Give back the memory that mapped shards take; arrays read before stay valid."""
-        for _, _, file in self._parts:
-            file.release()
+        for one in self._stores:
+            for _, _, file in one.parts:
+                file.release()
 
     def finite_rows(self) -> Mask:
         """Mask of the rows that are finite at each of :attr:`point_sites`.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hiddenscape.errors import HiddenscapeError, ShardError, StoreError
+from hiddenscape.errors import HiddenscapeError, ManifestMismatch, ShardError, StoreError
+from hiddenscape.store.joining import added_folders, agree_with
 from hiddenscape.store.layout import bad_rows, check_offsets
 from hiddenscape.store.manifest import Manifest, read_manifest, token_tensors
 from hiddenscape.store.reader import store_folder
@@ -127,6 +128,37 @@ def verify(path: str | Path, *, full: bool = False, repair: bool = False) -> Ver
     True
     """
     folder = store_folder(path)
+    first = _verify_one(folder, full=full, repair=repair)
+    if folder == Path(path):
+        return first
+    added = [_verify_one(f, full=full, repair=repair) for f in added_folders(folder.parent)]
+    notes = _Notes(folder, repair)
+    _check_agreement([folder, *(report.path for report in added)], notes)
+    counts = {k: v for report in (first, *added) for k, v in (report.nonfinite or {}).items()}
+    return VerifyReport(
+        folder,
+        tuple(dict.fromkeys([f for r in (first, *added) for f in r.findings] + notes.findings)),
+        first.shards + sum(report.shards for report in added),
+        first.rows,
+        tuple(sorted({*first.missing, *(span for r in added for span in r.missing)})),
+        counts if full else None,
+    )
+
+
+def _check_agreement(folders: list[Path], notes: _Notes) -> None:
+    for i, folder in enumerate(folders[1:], start=1):
+        for other in folders[:i]:
+            try:
+                added, known = (read_manifest(f / "manifest.json") for f in (folder, other))
+                agree_with(added, known, other.name)
+            except ManifestMismatch as error:
+                notes.add(folder / "manifest.json", str(error))
+            except StoreError as error:
+                if "is there already" in str(error):
+                    notes.add(folder / "manifest.json", str(error))
+
+
+def _verify_one(folder: Path, *, full: bool, repair: bool) -> VerifyReport:
     notes = _Notes(folder, repair)
     try:
         manifest = read_manifest(folder / "manifest.json")

@@ -13,6 +13,7 @@ import numpy as np
 from hiddenscape.errors import IncompleteStore, InputError, ManifestMismatch, ShardError, StoreError
 from hiddenscape.files import clean_temporaries, write_atomic
 from hiddenscape.store.canonical import canonical_json, describe, differences
+from hiddenscape.store.joining import check_added
 from hiddenscape.store.layout import bad_rows, ready_tensors, shard_layout
 from hiddenscape.store.manifest import Manifest, hash_environment, read_manifest, shard_name
 from hiddenscape.store.shards import Header, content_hash, read_header, serialize
@@ -33,7 +34,8 @@ class StoreWriter:
     Parameters
     ----------
     folder : path
-        The store's own folder, by convention ``RUN/acts``. Made if absent.
+        The store's own folder, by convention ``RUN/acts``. Made if absent. ``RUN/acts.NAME`` adds
+        sites to a run, and must agree with its ``acts``.
     manifest : Manifest
         What the store is to hold. Created in the folder once; a store that is already there must
         have the same identity fields.
@@ -100,6 +102,7 @@ class StoreWriter:
             raise StoreError(
                 f"{self.folder}: cannot make this folder ({error.strerror or error})"
             ) from error
+        check_added(self.folder, manifest)
         if overwrite:
             _delete(self.folder)
         self.differences = _claim(self.folder, manifest, strict=strict)
