@@ -19,6 +19,7 @@ from hiddenscape.extraction.sharding import mine, parse_share
 from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
 from hiddenscape.models.pooling import parse_poolings
 from hiddenscape.models.sites import Place
+from hiddenscape.store.joining import added_folder
 from hiddenscape.store.reader import RepresentationSet, open_store
 from hiddenscape.store.rows import write_rows
 from hiddenscape.store.writer import STATUS, StoreWriter
@@ -45,6 +46,7 @@ def extract(
     store_text: bool = ...,
     on_oom: str = ...,
     shard: str | None = ...,
+    add: str | None = ...,
     device: str | None = ...,
     progress: Progress | None = ...,
     overwrite: bool = ...,
@@ -71,6 +73,7 @@ def extract(
     store_text: bool = ...,
     on_oom: str = ...,
     shard: str | None = ...,
+    add: str | None = ...,
     device: str | None = ...,
     progress: Progress | None = ...,
     overwrite: bool = ...,
@@ -96,6 +99,7 @@ def extract(
     store_text: bool = True,
     on_oom: str = "fail",
     shard: str | None = None,
+    add: str | None = None,
     device: str | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -145,6 +149,9 @@ def extract(
         ``I/N``: write every N-th file of the store from number I on, and leave the others to other
         processes; ``auto`` reads I and N from the variables of SLURM or torchrun. Called without
         it, whatever is missing is written.
+    add : str, optional
+        Add these sites to a run that is there already, as ``OUT/acts.ADD``; rows, data and network
+        must be those of ``OUT/acts``. ``rows.csv`` is left as it is.
     device : str, optional
         Where the network runs; it is moved there. None: where it is.
     progress : callable, optional
@@ -224,19 +231,19 @@ def extract(
         )
         if dry_run:
             return plan
-        writer = StoreWriter(
-            folder / "acts", plan.manifest, overwrite=overwrite, strict=strict, clean=clean
-        )
+        store = folder / "acts" if add is None else added_folder(folder, add)
+        writer = StoreWriter(store, plan.manifest, overwrite=overwrite, strict=strict, clean=clean)
         todo = mine(writer.missing(), plan.manifest.ranges, share)
         check_space(plan, sum(stop - start for start, stop in todo))
-        _write_rows(folder, dataset, rows, rows.status, store_text=store_text)
+        if add is None:
+            _write_rows(folder, dataset, rows, rows.status, store_text=store_text)
         reading = Reading(wrapped, rows, requests, dataset.ids, on_oom)
         fill(Filling(reading, plan, writer, folder), todo, progress)
     status = status_of_store(writer)
     if status is None and share[1] > 1:
         return open_store(writer.folder, partial=True)
     found = writer.finish()
-    if status is not None:
+    if status is not None and add is None:
         _write_rows(folder, dataset, rows, status, store_text=store_text)
     return found
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import hiddenscape as hs
 from hiddenscape.data.arrays import array_dataset, token_dataset
-from hiddenscape.errors import InputError
+from hiddenscape.errors import InputError, ManifestMismatch, StoreError
 from hiddenscape.extraction import extract
 from hiddenscape.models.fresh import untrained_twin
 from hiddenscape.models.network import wrap_module
@@ -204,3 +204,20 @@ def test_a_dry_run_tells_time_and_size(tmp_path):
     real = extract(network(), data, tmp_path, pooling="mean,tokens")
     size = sum(p.stat().st_size for p in real.path.glob("rows-*"))
     assert 0.5 < plan.bytes / size <= 1.05
+
+
+def test_sites_are_added_to_a_finished_run(tmp_path):
+    data, net = token_dataset(rows(40)), network()
+    extract(net, data, tmp_path, sites="own", shard_rows=6)
+    table = (tmp_path / "rows.csv").read_bytes()
+    added = extract(net, data, tmp_path, sites="context", shard_rows=9, add="more", pooling="last")
+    assert added.keys == ("module:context@last",)
+    joined = hs.open_store(tmp_path)
+    assert set(joined.keys) == {"module:own@mean", "module:context@last"}
+    assert (tmp_path / "rows.csv").read_bytes() == table
+    with pytest.raises(ManifestMismatch, match=r"dataset\.(fingerprint|rows)"):
+        extract(net, token_dataset(rows(39)), tmp_path, sites="context", add="other")
+    with pytest.raises(StoreError, match="is there already"):
+        extract(net, data, tmp_path, sites="own", add="again")
+    with pytest.raises(StoreError, match="to add sites to"):
+        extract(net, data, tmp_path / "empty", sites="own", add="more")
