@@ -139,6 +139,13 @@ class Run:
         return read_json(self.path / "checkpoints" / "missing.json")
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Names of the runs in here whose points are not all there; ``.`` is the run itself."""
+        parts = {".": self, "null": self.null, "base": self.base}
+        parts |= {f"checkpoints/{name}": part for name, part in self.checkpoints.items()}
+        return tuple(n for n, part in parts.items() if part is not None and not _complete(part))
+
+    @property
     def checkpoints(self) -> dict[str, Run]:
         """Runs over training time, by name, in the order of their names."""
         folder = self.path / "checkpoints"
@@ -148,6 +155,14 @@ class Run:
 
 def _is_run(path: Path) -> bool:
     return path.is_dir() and any((path / sign).exists() for sign in _SIGNS)
+
+
+def _complete(run: Run) -> bool:
+    try:
+        open_store(run.path)
+    except StoreError:
+        return False
+    return True
 
 
 def open_run(path: str | Path) -> Run:

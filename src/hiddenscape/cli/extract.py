@@ -8,6 +8,7 @@ import click
 
 import hiddenscape as hs
 from hiddenscape.cli.app import Verb
+from hiddenscape.cli.exits import PARTIAL
 from hiddenscape.cli.finish import say
 from hiddenscape.cli.options import build_spec, spec_options
 from hiddenscape.cli.progress import show_progress
@@ -16,6 +17,7 @@ _EXAMPLES = """
 hiddenscape extract --network gpt2 --data sentences.txt --out runs/gpt2
 hiddenscape extract --network gpt2 --data sentences.txt --out runs/gpt2 --dry-run
 hiddenscape extract --network ./checkpoint --data rows.csv --text prompt --labels topic --out runs/a
+hiddenscape extract run.toml --shard 0/4
 """
 
 
@@ -24,16 +26,47 @@ hiddenscape extract --network ./checkpoint --data rows.csv --text prompt --label
 @spec_options("network", "data", "extraction", "out")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its cost; do nothing.")
 @click.option("--overwrite", is_flag=True, help="Delete what is stored at --out first.")
-def command(file: str | None, dry_run: bool, overwrite: bool, **flags: Any) -> None:
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Only share I of N, 0 to N - 1; auto: from the variables of SLURM or torchrun.",
+)
+@click.option("--strict", is_flag=True, help="Refuse to go on with other versions or devices.")
+@click.option("--clean", is_flag=True, help="Remove what dead writers on other machines left.")
+def command(
+    file: str | None,
+    dry_run: bool,
+    overwrite: bool,
+    shard: str | None,
+    strict: bool,
+    clean: bool,
+    **flags: Any,
+) -> int | None:
     """Write the hidden representations of a network to a run directory.
 
     FILE is a run file as for `hiddenscape run`. An interrupted extraction goes on where it stopped.
+    With --shard several processes fill one store; exit code 4 says that other shares are missing.
     Prints the run directory.
     """
     spec = build_spec(file, flags)
     if dry_run:
         click.echo(hs.run(spec, until="extract", dry_run=True))
-        return
+        return None
+    if shard is not None and overwrite:
+        raise click.UsageError("--overwrite with --shard would delete what other shares have done")
     with show_progress() as progress:
-        run = hs.run(spec, until="extract", overwrite=overwrite, progress=progress, tell=say)
+        run = hs.run(
+            spec,
+            until="extract",
+            overwrite=overwrite,
+            shard=shard,
+            strict=strict,
+            clean=clean,
+            progress=progress,
+            tell=say,
+        )
     click.echo(run.path)
+    if unfinished := run.unfinished:
+        say(f"this share is done; files of other shares are missing in {', '.join(unfinished)}")
+        return PARTIAL
+    return None

@@ -108,10 +108,7 @@ class Extracting:
 
     def _extract(self, part: Part, network: TorchNetwork) -> None:
         from hiddenscape.extraction import extract
-        from hiddenscape.extraction.sharding import local_device
 
-        if self.shard is not None and self.spec.device_map is None:
-            network.module.to(local_device(self.spec.device))
         extract(
             network,
             self.dataset,

@@ -165,7 +165,7 @@ def run(
     choose(
         spec.analyses or None
     )  # a misspelt name must not wait until hours of extraction are done
-    parts, missing = find_parts(spec, dry_run=dry_run)
+    parts, missing = find_parts(_placed(spec, shard), dry_run=dry_run)
     dataset = open_data(spec)
     if until != "extract" and len(dataset) < 3:
         raise InputError(
@@ -184,6 +184,15 @@ def run(
     if dry_run:
         return Plan(_plans(work, parts), missing)
     return carry_out(spec, parts, work, until=until, progress=progress, missing=missing)
+
+
+def _placed(spec: RunSpec, shard: str | None) -> RunSpec:
+    """Of several processes on one machine each gets its own device, before anything is loaded."""
+    if shard is None:
+        return spec
+    from hiddenscape.extraction.sharding import local_device
+
+    return spec.replace(device=local_device(spec.device))
 
 
 def _plans(work: Extracting, parts: Sequence[Part]) -> dict[str, ExtractionPlan]:

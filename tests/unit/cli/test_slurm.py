@@ -164,3 +164,30 @@ def test_the_signal_reaches_the_work_and_its_code_is_waited_for(place: Path, cli
     process.send_signal(signal.SIGUSR2)
     assert process.wait(timeout=15) == 0
     assert (place / "requeued").read_text() == "requeue 77_3\n"
+
+
+NETS = """
+import torch
+def make():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh())
+"""
+
+
+def test_shares_end_with_4_until_the_last(place: Path, cli: Any) -> None:
+    import numpy as np
+
+    np.save("x.npy", np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32))
+    (place / "nets.py").write_text(NETS)
+    run = ("extract", "--network", "python:nets.py:make", "--data", "x.npy", "--pooling", "flat",
+           "--shard-rows", 10, "--untrained-twin", "--out", "run")  # fmt: skip
+    first = cli(*run, "--shard", "1/3")
+    assert (first.code, first.out) == (4, "run\n")
+    assert "other shares are missing in ., null" in first.err
+    assert cli(*run, "--shard", "0/3").code == 4
+    assert cli(*run, "--shard", "1/3").code == 4
+    assert cli(*run, "--shard", "2/3").code == 0
+    assert cli(*run).code == 0
+    assert cli("verify", "run").code == 0
+    assert cli(*run, "--shard", "3/3").code == 1
+    assert cli(*run, "--shard", "0/3", "--overwrite").code == 2

@@ -297,6 +297,26 @@ def test_shares_fill_every_part(spec: RunSpec, training: Path) -> None:
         hs.run(spec, shard="0/2")
 
 
+def test_every_process_of_a_machine_gets_its_own_device(
+    spec: RunSpec, training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hiddenscape.pipeline import parts
+
+    asked: list[str] = []
+
+    def load(**how: Any) -> Any:
+        asked.append(how["device"])
+        raise NetworkError("no such device")
+
+    monkeypatch.setattr(parts, "open_network", load)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(NetworkError, match="no such device"):
+        hs.run(spec.replace(device="cuda"), until="extract", shard="0/4")
+    with pytest.raises(NetworkError, match="no such device"):
+        hs.run(spec.replace(device="cuda"), until="extract")
+    assert asked == ["cuda:2", "cuda"]
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A cache of the hub's client, and no network."""
