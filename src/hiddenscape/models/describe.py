@@ -33,6 +33,7 @@ _COVERED: Mapping[str, tuple[str, ...]] = {
     "norm formula": ("final_norm",),
     "logits": ("logits", "logits_uncapped"),
     "latent": ("latent_mean", "latent_sample"),
+    "latent spread": ("latent_sample",),
 }
 """Check to the stems of sites that it speaks for. Heads, hidden units and norms are checked in the
 first, the middle and the last block."""

@@ -120,6 +120,8 @@ class _Reading:
         self.fired: Counter[tuple[str, str]] = Counter()
         self.at: defaultdict[tuple[str, str], list[Place]] = defaultdict(list)
         for place in places:
+            if place.parts:
+                raise NetworkError(f"site {place.name!r} is made of readings, it is none itself")
             self.at[place.path, place.io].append(place)
         self.leading: dict[str, tuple[int, ...]] = dict.fromkeys((p.like for p in places), ())
         self.leading.pop("", None)

@@ -16,7 +16,9 @@ from hiddenscape.errors import InputError, NetworkError, SiteError
 from hiddenscape.models.aliases import Alias, check_alias, known_aliases
 from hiddenscape.models.discovery import discover, looks_like_a_transformer
 from hiddenscape.models.families import FamilyMap, find_map
+from hiddenscape.models.families.vae import latent_places
 from hiddenscape.models.hooks import module_at, read_places, record_events
+from hiddenscape.models.latent import seeded_sample, with_samples
 from hiddenscape.models.memory import out_of_memory
 from hiddenscape.models.pooling import Masks, pool
 from hiddenscape.models.sites import Place, expand, parse_module_site
@@ -196,6 +198,7 @@ class TorchNetwork:
         raw = {n: p for n, p in raw.items() if n not in known and "*" not in n}
         for place in raw.values():
             module_at(self.module, place.path)
+        raw |= {n: p for n in items if (p := seeded_sample(n, self.places)) is not None}
         aliases = {name: a.site for name, a in self.known_aliases.items()}
         for item in items:
             if item not in known and item not in aliases:
@@ -219,7 +222,7 @@ class TorchNetwork:
         if self.chosen is not None:
             return [n for n in self.places if n in self.chosen]
         if self.map is None:
-            return list(self.places)
+            return [n for n, place in self.places.items() if not place.parts]
         stem = "resid_post."
         return [n for n in self.places if n in ("embed", "final_norm") or n.startswith(stem)]
 
@@ -286,7 +289,8 @@ class TorchNetwork:
         def sink(place: Place, value: torch.Tensor) -> None:
             found[place.name] = value.detach().clone()
 
-        read_places(self.module, places, lambda: self.forward(batch), sink)
+        readings, gather = with_samples(places, batch.rows, sink)
+        read_places(self.module, readings, lambda: self.forward(batch), gather)
         return {place.name: found[place.name] for place in places}
 
     def _places(self, sites: str | Sequence[str] | Sequence[Place]) -> tuple[Place, ...]:
@@ -313,7 +317,10 @@ class TorchNetwork:
             for how in wanted[place.name]:
                 found[f"{place.name}@{how}"] = pool(value, how, batch.masks, site=place.name)
 
-        read_places(self.module, places, lambda: self.forward(batch), sink, stop_early=stop_early)
+        readings, gather = with_samples(places, batch.rows, sink)
+        read_places(
+            self.module, readings, lambda: self.forward(batch), gather, stop_early=stop_early
+        )
         return {f"{place.name}@{how}": found[f"{place.name}@{how}"] for place, how in requests}
 
     def resolved(self, batch: Batch) -> TorchNetwork:
@@ -454,6 +461,12 @@ def wrap_module(
         given = user_places(module, sites, {} if found is None else found.places)
         places |= given
         chosen = tuple(given) if found is not None else None
+    if found is None:
+        code, lost = latent_places(module, None if sites is None else places)
+        # What stands for the code already need not be stored twice.
+        spots = {(p.path, p.io, p.index) for p in code.values() if not p.parts}
+        places = {n: p for n, p in places.items() if (p.path, p.io, p.index) not in spots} | code
+        withdrawn |= lost
     title = name or type(module).__name__
     network = TorchNetwork(
         module=module,

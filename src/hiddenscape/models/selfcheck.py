@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from hiddenscape.errors import NetworkError
+from hiddenscape.models.families.vae import LATENT_MEAN, LATENT_SAMPLE
 from hiddenscape.models.hooks import first_input, hooks_restored, module_at, read_places
+from hiddenscape.models.latent import with_samples
+from hiddenscape.models.latentcheck import check_latent
 from hiddenscape.models.mapchecks import check_maps, matched_states
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.partchecks import (
@@ -68,7 +71,7 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     network = network.resolved(batch)
     found = Findings()
     _check_fire_count(network, found)
-    values = _check_determinism(network, batch, found)
+    network, values = _check_determinism(network, batch, found)
     if _rows(batch) > 1:
         _check_rows(network, batch, values, found)
     if network.kind == "tokens":
@@ -76,6 +79,8 @@ def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
     if network.map is not None and network.map.family.maps:
         check_maps(network, batch, values, found)
         _match_aliases(network, batch, values, found)
+    elif network.map is None and LATENT_MEAN in network.places:
+        check_latent(network, batch, values, found)
     elif network.map is not None:
         check_shapes(network, values, found)
         _check_prefix(network, values, found)
@@ -136,19 +141,18 @@ def _take(batch: Batch, start: int, stop: int, width: int | None = None) -> Batc
 def _read(network: TorchNetwork, batch: Batch) -> dict[str, torch.Tensor]:
     """Every site of one full pass, cloned; the pass is not left early."""
     found: dict[str, torch.Tensor] = {}
-    read_places(
-        network.module,
+    readings, sink = with_samples(
         list(network.places.values()),
-        lambda: network.forward(batch),
+        range(_rows(batch)),
         lambda place, value: found.__setitem__(place.name, value.detach().clone()),
-        stop_early=False,
     )
+    read_places(network.module, readings, lambda: network.forward(batch), sink, stop_early=False)
     return found
 
 
 def _check_determinism(
     network: TorchNetwork, batch: Batch, found: Findings
-) -> dict[str, torch.Tensor]:
+) -> tuple[TorchNetwork, dict[str, torch.Tensor]]:
     training = [path for path, m in network.module.named_modules() if m.training]
     if training:
         raise NetworkError(
@@ -156,15 +160,26 @@ def _check_determinism(
             "call eval() on it"
         )
     first, second = _read(network, batch), _read(network, batch)
-    for name, value in first.items():
-        if not torch.equal(value.nan_to_num(), second[name].nan_to_num()):
+    gaps = {
+        name: gap_of(value, second[name])
+        for name, value in first.items()
+        if not torch.equal(value.nan_to_num(), second[name].nan_to_num())
+    }
+    drawn = LATENT_MEAN in network.places and not gaps.keys() & {LATENT_MEAN, LATENT_SAMPLE}
+    for name, gap in gaps.items():
+        if not drawn:
             raise NetworkError(
                 f"network {network.name!r}: two passes over the same input differ at site "
-                f"{name!r} (by {gap_of(value, second[name]):.3g}); it draws random numbers or "
+                f"{name!r} (by {gap:.3g}); it draws random numbers or "
                 "keeps a state, so its points cannot be reproduced"
             )
+        found.withdrawn[name] = (
+            f"it follows a latent code that the network draws anew in every pass (two differ by "
+            f"{gap:.3g}); latent_sample can be reproduced"
+        )
     found.add(Check(name="determinism", passed=True))
-    return first
+    kept = {n: p for n, p in network.places.items() if n not in gaps}
+    return replace(network, places=kept), {n: x for n, x in first.items() if n not in gaps}
 
 
 def _check_fire_count(network: TorchNetwork, found: Findings) -> None:

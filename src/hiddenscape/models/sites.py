@@ -19,6 +19,10 @@ site                      what it is                                            
 ``final_norm``            output of the final norm                                    L
 ``logits``                output of the head                                          L
 ``logits_uncapped``       the same before a soft cap, where there is one              L
+``latent_mean``           mean of a VAE's latent code                                 order of
+                                                                                      firing
+``latent_sample``         one draw of it, keyed by seed and row; ``latent_sample.7``  order of
+                          with seed 7; never part of ``all``                          firing
 ``module:PATH``           output of any module; ``:in`` its input, ``:out.K`` the     order of
                           K-th element of a tuple                                     firing
 ========================  ==========================================================  =========
@@ -82,6 +86,9 @@ class Place:
     like : str
         Path of a module around this one whose input has the leading shape (rows, tokens): the
         module itself sees both flattened, and the shape is restored. Empty where it is not.
+    parts : tuple of Place
+        What a site is made of that no module gives: the latent mean and its log-variance, for a
+        sample. ``seed`` keys its noise.
     attribute : str
         Which field, where the module gives an output with named fields; empty for none.
     """
@@ -96,6 +103,8 @@ class Place:
     call: int = 0
     like: str = ""
     attribute: str = ""
+    parts: tuple[Place, ...] = ()
+    seed: int = 0
 
     @property
     def site(self) -> Site:
