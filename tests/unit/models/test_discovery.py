@@ -193,16 +193,57 @@ def test_encoder_decoder_pairs_and_plain_modules_are_not_tried():
     assert not looks_like_a_transformer(nn.Sequential(nn.Linear(2, 2)))
 
 
-class Block(nn.Module):
-    """Two linear maps side by side."""
+# --- toys: what must not be believed ----------------------------------------------------------
+
+
+class Mean(nn.Module):
+    """The least that mixes positions."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attention = nn.Linear(8, 8)
-        self.mlp = nn.Linear(8, 8)
+        self.out = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(x.mean(1, keepdim=True) + x)
+
+
+class Block(nn.Module):
+    """Two terms side by side; the second is computed first where ``late`` says so."""
+
+    def __init__(self, first: nn.Module, *, late: bool = False, scale: float = 1.0) -> None:
+        super().__init__()
+        self.attention, self.mlp = first, nn.Linear(8, 8)
+        self.late, self.scale = late, scale
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return hidden_states + self.attention(hidden_states) + self.mlp(hidden_states)
+        if self.late:
+            added = self.mlp(hidden_states)
+            return hidden_states + self.attention(hidden_states) + added
+        return hidden_states + self.attention(hidden_states) + self.scale * self.mlp(hidden_states)
+
+
+class Add(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.value
+
+
+class Twofold(nn.Module):
+    """Another pair of modules gives the same sum, and nobody uses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.mlp = Mean(), nn.Linear(8, 8)
+        self.up, self.down = Add(0.5), Add(-0.5)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        a, b = self.attention(hidden_states), self.mlp(hidden_states)
+        self.up(a)
+        self.down(b)
+        return hidden_states + a + b
 
 
 class Toy(transformers.PreTrainedModel):
@@ -211,37 +252,74 @@ class Toy(transformers.PreTrainedModel):
     config_class = transformers.GPT2Config
     main_input_name = "input_ids"
 
-    def __init__(self, config: transformers.GPT2Config) -> None:
-        super().__init__(config)
-        self.wte = nn.Embedding(config.vocab_size, 8)
-        self.blocks = nn.ModuleList([Block() for _ in range(2)])
-        self.post_init()
+    def __init__(self, blocks: list[nn.Module], between: float = 1.0) -> None:
+        ends = {"bos_token_id": None, "eos_token_id": None}
+        super().__init__(transformers.GPT2Config(vocab_size=11, n_embd=8, **ends))
+        self.wte = nn.Embedding(11, 8)
+        self.blocks, self.between = nn.ModuleList(blocks), between
+        self.eval()
 
     def forward(self, input_ids: torch.Tensor, **_: object) -> object:
         x = self.wte(input_ids)
         for block in self.blocks:
-            x = block(x)
+            x = block(x * self.between)
         return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=x)
 
 
-def test_terms_that_add_nothing_prove_nothing():
-    config = transformers.GPT2Config(vocab_size=11, n_embd=8, bos_token_id=None, eos_token_id=None)
-    model = Toy(config).eval()
-    for block in model.blocks:
-        nn.init.zeros_(block.attention.weight)
-        nn.init.zeros_(block.attention.bias)
-    found, why = discover(model)
+def test_attention_is_what_mixes_positions_whichever_comes_first():
+    for late in (False, True):
+        found, why = discover(Toy([Block(Mean(), late=late) for _ in range(2)]))
+        assert found is not None
+        assert not why
+        assert found.parallel
+        assert found.places["attn_out.1"].path == "blocks.1.attention.out"
+        assert found.places["mlp_out.1"].path == "blocks.1.mlp"
+
+
+def silent() -> nn.Module:
+    linear = nn.Linear(8, 8)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+@pytest.mark.parametrize(
+    ("blocks", "why"),
+    [
+        (lambda: [Block(silent()) for _ in range(2)], "no two modules add up"),
+        (
+            lambda: [Block(nn.Linear(8, 8)) for _ in range(2)],
+            "nothing tells attention and MLP apart",
+        ),
+        (lambda: [Block(Mean(), scale=0.5) for _ in range(2)], "no two modules add up"),
+        (
+            lambda: [Block(Mean()), Block(Mean()), Block(Mean(), scale=0.5)],
+            "does not hold in block 2",
+        ),
+        (lambda: [Twofold() for _ in range(2)], "more than one pair"),
+    ],
+)
+def test_what_is_not_proven_is_not_named(blocks, why):
+    found, reason = discover(Toy(blocks()))
     assert found is not None
-    assert "no two modules" in why
+    assert why in reason
     assert {n.split(".")[0] for n in found.places} == {"embed", "resid_pre", "resid_post"}
+    assert why in found.withdrawn["attn_out.0"]
 
 
-def test_two_linear_maps_without_attention_are_not_named_attention_and_mlp():
-    config = transformers.GPT2Config(vocab_size=11, n_embd=8, bos_token_id=None, eos_token_id=None)
-    model = Toy(config).eval()
-    for block in model.blocks:
-        nn.init.normal_(block.attention.weight)
-    found, why = discover(model)
-    assert found is not None
-    assert "nothing tells attention and MLP apart" in why
-    assert not [n for n in found.places if n.startswith(("attn_out", "mlp_out"))]
+def test_a_stream_that_changes_between_blocks_is_no_stream():
+    found, why = discover(Toy([Block(Mean()) for _ in range(2)], between=2.0))
+    assert found is None
+    assert "blocks.1 does not read what the block before it gives" in why
+
+
+def test_a_network_that_fails_on_short_rows_is_left_to_its_paths():
+    class Picky(Toy):
+        def forward(self, input_ids: torch.Tensor, **_: object) -> object:
+            raise ValueError("give me 512 tokens")
+
+    network = wrap_module(Picky([Block(Mean()) for _ in range(2)]))
+    assert network.map is None
+    with pytest.raises(SiteError, match="give me 512 tokens"):
+        network.select("embed")
+    assert "module:blocks.0" in network.places

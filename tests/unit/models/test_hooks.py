@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from hiddenscape.errors import NetworkError, SiteError
-from hiddenscape.models.hooks import module_at, read_places, unwrap
+from hiddenscape.models.hooks import first_input, hooks_restored, module_at, read_places, unwrap
 from hiddenscape.models.sites import Place
 
 
@@ -132,3 +135,108 @@ def test_unknown_path_names_close_ones():
 def test_unwrap_names_the_type(value, index, message):
     with pytest.raises(NetworkError, match=message):
         unwrap(value, index)
+
+
+# --- rows and tokens flattened ----------------------------------------------------------------
+
+
+class Flattening(nn.Module):
+    """Sees (B, T, d), works on (B*T, d)."""
+
+    def __init__(self, keep: int | None = None) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 5)
+        self.keep = keep
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        flat = hidden_states.flatten(0, 1)[: self.keep]
+        return self.inner(flat)
+
+
+class Around(nn.Module):
+    def __init__(self, keep: int | None = None) -> None:
+        super().__init__()
+        self.block = Flattening(keep)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block(hidden_states=x)
+
+
+def test_rows_and_tokens_are_put_apart_again():
+    net = Around()
+    x = torch.randn(4, 6, 3)
+    place = {"path": "block.inner", "like": "block"}
+    found = read(net, Place(name="o", **place), Place(name="i", io="in", **place), x=x)
+    assert torch.equal(found["i"], x)
+    assert found["o"].shape == (4, 6, 5)
+    torch.testing.assert_close(found["o"], net.block.inner(x))
+    assert hooks(net) == 0
+
+
+def test_tokens_that_went_missing_are_an_error_and_leave_no_hooks():
+    net = Around(keep=20)
+    with pytest.raises(NetworkError, match=r"'o'.*gave shape \(20, 5\).*\(4, 6\) in front"):
+        read(net, Place(name="o", path="block.inner", like="block"), x=torch.randn(4, 6, 3))
+    assert hooks(net) == 0
+
+
+def test_named_fields_of_outputs():
+    value = SimpleNamespace(logits=torch.ones(2), other=3)
+    assert torch.equal(unwrap(value, attribute="logits"), torch.ones(2))
+    with pytest.raises(NetworkError, match="gives a SimpleNamespace without tensor 'other'"):
+        unwrap(value, attribute="other")
+
+
+def test_inputs_by_position_and_by_name():
+    x = torch.ones(2)
+    assert first_input((x,), {}, "m") is x
+    assert first_input((None,), {"mask": 1, "states": x}, "m") is x
+    with pytest.raises(NetworkError, match="m got no tensor"):
+        first_input((3,), {"y": None}, "m")
+
+
+def _hook_and_fail(net: nn.Module) -> None:
+    net.a.register_forward_hook(lambda *_: None)
+    net.b.register_forward_pre_hook(lambda *_, **__: None, with_kwargs=True)
+    net(torch.ones(4, 7))
+
+
+def test_only_hooks_from_inside_are_taken_away():
+    net = Chain()
+    kept = net.a.register_forward_hook(lambda *_: None)
+    with pytest.raises(RuntimeError), hooks_restored(net):
+        _hook_and_fail(net)
+    assert hooks(net) == 1
+    assert not net.b._forward_pre_hooks_with_kwargs
+    kept.remove()
+    assert hooks(net) == 0
+
+
+def test_what_was_read_does_not_change_with_what_comes_later():
+    net = Chain()
+    x = torch.randn(4, 3)
+    kept: dict[str, torch.Tensor] = {}
+
+    def sink(place: Place, value: torch.Tensor) -> None:
+        kept[place.name] = value.clone()
+        value.fill_(float("nan"))  # whoever comes later may write
+
+    before = net.a(x).detach()
+    with torch.inference_mode():
+        read_places(net, [out("a")], lambda: net(x), sink)
+    assert torch.equal(kept["module:a"], before)
+
+
+def test_200_passes_leave_no_tensor_behind():
+    net = Chain()
+    places = [out("a"), out("pair"), out("last")]
+
+    def alive() -> int:
+        gc.collect()
+        return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
+
+    read(net, *places)
+    before = alive()
+    for _ in range(200):
+        read(net, *places)
+    assert alive() <= before
