@@ -123,7 +123,7 @@ def extract(
         Run directory; points go to ``OUT/acts``, the row table to ``OUT/rows.csv``.
     sites, pooling : str or sequence of str
         Selections, see :mod:`hiddenscape.models.sites` and :mod:`hiddenscape.models.pooling`.
-        Several poolings come from one forward pass.
+        Several poolings come from one forward pass. ``SITE@POOLING`` brings its own.
     batch_tokens : int
         Networks of tokens: padded tokens per batch, specials included.
     batch_size : int, optional
@@ -204,7 +204,7 @@ def extract(
         move_to(wrapped.module, device)
     wrapped.module.eval()
     share = parse_share(shard)
-    poolings = parse_poolings(pooling)
+    wishes = _wishes(sites, pooling)
     rows = prepare(
         wrapped,
         dataset,
@@ -212,12 +212,12 @@ def extract(
         batch_size=batch_size,
         max_length=max_length,
         overlength=overlength,
-        poolings=poolings,
+        poolings=tuple(dict.fromkeys(how for _, hows in wishes for how in hows)),
     )
     with exact_float32(wrapped.device):
         wrapped = examined(wrapped, rows)
         rows = rows.seen_by(wrapped)  # the check may have found that padding does harm
-        requests = _requests(wrapped, sites, poolings)
+        requests = _requests(wrapped, wishes)
         folder = Path(out)
         plan = build_plan(
             wrapped,
@@ -248,10 +248,34 @@ def extract(
     return found
 
 
+def _wishes(
+    sites: str | Sequence[str], pooling: str | Sequence[str]
+) -> list[tuple[list[str], tuple[str, ...]]]:
+    """Selections with their poolings: ``SITE@POOLING`` brings its own, the others share one."""
+    items = [sites] if isinstance(sites, str) else list(sites)
+    items = [part.strip() for item in items for part in item.split(",") if part.strip()]
+    shared = parse_poolings(pooling)
+    wishes: list[tuple[list[str], tuple[str, ...]]] = []
+    for item in items or [""]:
+        name, at, how = item.partition("@")
+        hows = parse_poolings(how) if at else shared
+        if wishes and wishes[-1][1] == hows:
+            wishes[-1][0].append(name)
+        else:
+            wishes.append(([name], hows))
+    return wishes
+
+
 def _requests(
-    network: TorchNetwork, sites: str | Sequence[str], poolings: Sequence[str]
+    network: TorchNetwork, wishes: Sequence[tuple[list[str], tuple[str, ...]]]
 ) -> list[tuple[Place, str]]:
-    return [(place, how) for place in network.select(sites) for how in poolings]
+    found = {
+        (place.name, how): (place, how)
+        for names, hows in wishes
+        for place in network.select(names)
+        for how in hows
+    }
+    return list(found.values())
 
 
 def _write_rows(
