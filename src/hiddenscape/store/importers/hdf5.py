@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +112,8 @@ def check_whole(path: Path, item: Any) -> None:
 
 def _first_missing(item: Any, grid: list[int], there: int) -> int:
     """Number along the first axis of the first missing chunk."""
-    count = np.zeros(grid[0], dtype=np.int64)
-    for i in range(there):
-        count[item.id.get_chunk_info(i).chunk_offset[0] // item.chunks[0]] += 1
-    return int(np.flatnonzero(count < math.prod(grid[1:]))[0])
+    # Not an array over the grid, which a small file may declare to be of any size.
+    count = Counter(
+        item.id.get_chunk_info(i).chunk_offset[0] // item.chunks[0] for i in range(there)
+    )
+    return next(i for i in range(grid[0]) if count[i] < math.prod(grid[1:]))

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hiddenscape.errors import HiddenscapeError, InputError
+from hiddenscape.errors import HiddenscapeError, InputError, MissingDependency
 from hiddenscape.store.shards import MappedFile, decode
 
 __all__ = [
@@ -151,7 +151,9 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except HiddenscapeError as error:
-        raise error if isinstance(error, InputError) else InputError(str(error)) from error
+        if isinstance(error, (InputError, MissingDependency)):
+            raise
+        raise InputError(str(error)) from error
     except (EOFError, zipfile.BadZipFile, zlib.error, ValueError, RuntimeError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: damaged or not what its name says ({line})") from error

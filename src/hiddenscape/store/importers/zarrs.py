@@ -20,6 +20,7 @@ __all__ = ["open_zarr"]
 
 _MAX_CHUNK = 2**31
 _MAX_METADATA = 16 * 2**20
+_TOO_MANY = 1000
 
 
 def open_zarr(path: Path, how: How) -> Opened:
@@ -62,11 +63,12 @@ def _source(path: Path, zarr: Any, item: Any, site: str, number: int | None) -> 
     size = math.prod(stored) * item.dtype.itemsize
     if size > _MAX_CHUNK:
         raise InputError(f"{where} has chunks of {size:,} bytes, over the limit: rechunk it")
-    missing = list(_missing_chunks(path, item, stored))
+    missing = list(itertools.islice(_missing_chunks(path, item, stored), _TOO_MANY))
     if missing:
         shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        more = " or more" if len(missing) == _TOO_MANY else ""
         raise InputError(
-            f"{where}: {len(missing)} chunks are missing ({shown}) and would read as "
+            f"{where}: {len(missing)}{more} chunks are missing ({shown}) and would read as "
             f"{item.fill_value}: whether they were left out because they hold nothing else or were "
             "never written cannot be told: write it again with every chunk (write_empty_chunks)"
         )
