@@ -226,7 +226,8 @@ class RunSpec:
     # extraction
     sites: tuple[str, ...] = _option(
         "extraction",
-        "Sites to store: names, ranges, stars (resid_post.0-5, resid_post.*) or 'all'.",
+        "Sites to store: names, ranges, stars (resid_post.0-5, resid_post.*) or 'all'; see "
+        "`hiddenscape sites`. SITE@POOLING brings its own pooling.",
         ("all",),
     )
     pooling: tuple[str, ...] = _option(
