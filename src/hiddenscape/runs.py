@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"cannot read {path}: {error}; remove it and measure again") from error
     if not isinstance(content, dict):
         raise StoreError(f"{path} does not hold a JSON object; remove it and measure again")

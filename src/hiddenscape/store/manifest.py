@@ -40,6 +40,8 @@ _POINT_DTYPES = ("float32", "float64", "float16", "bfloat16")
 _MAX_ROWS = 999_999_999  # nine digits in the names of shards
 _ABSOLUTE = re.compile(r"(/[^/\s]+/|[A-Za-z]:[\\/]|\\\\|file://)")
 _DEFAULT_SHARD_BYTES = 128 * 2**20
+_MAX_BYTES = 256 * 2**20
+_LEAVES = re.compile(r"(^|[/\\])\.\.([/\\]|$)|[\x00-\x1f\x7f]")
 
 
 def versions(*packages: str) -> dict[str, str | None]:
@@ -143,6 +145,7 @@ class Manifest:
         _check_schema(self.identity.get("schema"))
         _check_sites(self.identity.get("sites"))
         _check_rows(self.identity)
+        _check_names(self.identity)
         _check_paths("identity", self.identity)
         _check_paths("recorded", self.recorded)
         digest = hashlib.blake2b(canonical_json(self.identity).encode(), digest_size=32)
@@ -263,7 +266,12 @@ def read_manifest(path: Path) -> Manifest:
         a newer major version of the format.
     """
     try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise StoreError(f"{path}: {size:,} bytes are over the limit for a manifest")
         whole = json.loads(path.read_text(encoding="utf-8"))
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
@@ -274,8 +282,10 @@ def read_manifest(path: Path) -> Manifest:
     extra = {k: v for k, v in whole.items() if k not in known}
     try:
         manifest = Manifest(whole["identity"], whole.get("recorded", {}), extra)
-    except (InputError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{path}: {error}") from error
+    except (InputError, TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
+        raise StoreError(f"{path}: not a valid manifest: {error}") from error
+    except RecursionError as error:
+        raise StoreError(f"{path}: nested too deeply for a manifest") from error
     if whole.get("manifest_hash") != manifest.manifest_hash:
         raise StoreError(
             f"{path}: its identity fields were changed after it was written (stored hash "
@@ -352,6 +362,25 @@ def _check_rows(identity: Mapping[str, Any]) -> None:
         raise InputError(f"a store holds 1 to {_MAX_ROWS:,} rows, got {rows:,}")
     if edges[0] != 0 or edges[-1] != rows or any(a >= b for a, b in pairwise(edges)):
         raise InputError(f"shard edges must rise from 0 to {rows}, got {describe(edges)}")
+
+
+def _check_names(identity: Mapping[str, Any]) -> None:
+    """Names of files and of places in a network: nothing in a manifest may lead out of the run."""
+    named = [(f"site {e['key']!r}", e[field]) for e in identity["sites"] for field in _PLACES]
+    named += [("sources", source.get("name")) for source in identity.get("sources", ())]
+    named += [("origins", origin) for origin in identity.get("origins", {}).values()]
+    for where, value in named:
+        if isinstance(value, str) and _LEAVES.search(value):
+            raise InputError(
+                f"{where}: the name {value!r} leads out of its folder or holds control characters"
+            )
+    for entry in identity["sites"]:
+        if _CONTROL.search(entry["key"]):
+            raise InputError(f"site {entry['key']!r}: a name may not hold control characters")
+
+
+_PLACES = ("path", "io")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _check_paths(name: str, value: Any) -> None:
