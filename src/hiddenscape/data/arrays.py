@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from hiddenscape.errors import InputError, NonFiniteError
 __all__ = ["ArrayDataset", "TokenDataset", "array_dataset", "token_dataset"]
 
 _BLOCK_BYTES = 2**24
+NPY_ERRORS = (ValueError, EOFError, OSError, SyntaxError, OverflowError, TokenError)
+"""What numpy raises on files that are none of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -230,7 +233,7 @@ def _load_npy(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (ValueError, EOFError, OSError) as error:
+    except NPY_ERRORS as error:
         raise InputError(
             f"{path}: not a readable .npy file of numbers ({plain_reason(error)})"
         ) from error

@@ -37,7 +37,7 @@ def read_arrow(path: Path, limits: Limits = LIMITS) -> Columns:
                 table = _gather(path, pa, file.schema_arrow, file.iter_batches(_BATCH), limits)
         else:
             table = _ipc(path, pa, limits)
-    return columns_of(table, str(path), _features(table.schema.metadata), None, limits)
+        return columns_of(table, str(path), _features(table.schema.metadata), None, limits)
 
 
 def _ipc(path: Path, pa: Any, limits: Limits) -> Any:
@@ -56,6 +56,7 @@ def _gather(path: Path, pa: Any, schema: Any, batches: Iterator[Any], limits: Li
     kept, size, rows = [], 0, 0
     # What a file says of its size may be false; what has been unpacked is counted.
     for batch in batches:
+        batch.validate(full=True)  # false offsets of a damaged file would read foreign memory
         size += batch.nbytes
         rows += batch.num_rows
         if size > limits.bytes:

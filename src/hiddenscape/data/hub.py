@@ -120,7 +120,7 @@ def hub_dataset(
     where = str(source)
     if len(found) > limits.rows:
         raise limits.refuse("rows", f"{where}: {len(found):,} rows")
-    table = found.with_format("arrow")[:]
+    table = _whole(found, where)
     if table.nbytes > limits.bytes:
         raise limits.refuse("bytes", f"{where}: {table.nbytes:,} bytes")
     columns = columns_of(table, where, found.features.to_dict(), fetch, limits)
@@ -210,6 +210,17 @@ def _saved(package: Any, folder: Path) -> Any:
         return package.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not a readable data set ({error})") from error
+
+
+def _whole(found: Any, where: str) -> Any:
+    from pyarrow import ArrowException
+
+    try:
+        table = found.with_format("arrow")[:]
+        table.validate(full=True)  # false offsets of a damaged file would read foreign memory
+    except ArrowException as error:
+        raise InputError(f"{where}: is damaged ({error})") from error
+    return table
 
 
 def _load(package: Any, wanted: HubName) -> tuple[Any, dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hiddenscape.data.arrays import ArrayDataset, array_dataset, plain_reason
+from hiddenscape.data.arrays import NPY_ERRORS, ArrayDataset, array_dataset, plain_reason
 from hiddenscape.data.labels import free_name
 from hiddenscape.data.limits import LIMITS, Limits, title_of
 from hiddenscape.errors import InputError
@@ -81,8 +81,7 @@ def npz_dataset(
             if ids is None and "ids" in members:
                 ids = _array(archive, members["ids"]).tolist()
             inputs = _array(archive, members[chosen])
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error,
-            NotImplementedError, RuntimeError) as error:  # fmt: skip
+    except (*NPY_ERRORS, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         reason = plain_reason(error)

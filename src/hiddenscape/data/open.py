@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hiddenscape.data.arrays import ArrayDataset, array_dataset, plain_reason
+from hiddenscape.data.arrays import NPY_ERRORS, ArrayDataset, array_dataset, plain_reason
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.data.fasta import FASTA, fasta_dataset
 from hiddenscape.data.hub import HUB, hub_dataset, is_saved, table_dataset
@@ -141,7 +141,7 @@ def array_file(path: Path) -> np.ndarray:
         found = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (ValueError, EOFError, OSError) as error:
+    except NPY_ERRORS as error:
         raise InputError(f"{path}: not a readable .npy file ({plain_reason(error)})") from error
     if not isinstance(found, np.ndarray):
         raise InputError(f"{path}: holds several arrays; expected one")
