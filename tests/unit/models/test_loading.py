@@ -183,6 +183,29 @@ def test_two_networks_of_one_folder_share_no_setting(checkpoint):
     assert two.module.config._attn_implementation == "eager"
 
 
+def test_two_networks_of_one_config_object_share_no_setting(checkpoint):
+    import transformers
+
+    from hiddenscape.models.origin import find_origin
+    from hiddenscape.models.weights import Wish, fresh_module, trained_module
+
+    origin = find_origin(checkpoint("llama"))
+    config = transformers.AutoConfig.from_pretrained(origin.where)
+
+    def wish(attn):
+        return Wish(
+            dtype="auto", attn=attn, allow_bin=False, quantization=None, device_map=None,
+            offload_folder=None, options=origin.options(False),
+        )  # fmt: skip
+
+    kind = transformers.LlamaForCausalLM
+    made = [trained_module(kind, origin, config, wish(a))[0] for a in ("eager", "sdpa")]
+    made += [fresh_module(kind, origin, config, wish(a), 0)[0] for a in ("eager", "sdpa")]
+    used = [m.config._attn_implementation for m in made]
+    assert used == ["eager", "sdpa", "eager", "sdpa"]
+    assert len({id(m.config) for m in made} | {id(config)}) == 5
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_read_back_and_twins_follow(tmp_path, tiny_model, dtype):
     tiny_model("llama").to(getattr(torch, dtype)).save_pretrained(tmp_path)

@@ -215,6 +215,14 @@ def test_dropping_a_revision_leaves_what_others_need(hub_cache, checkpoint, tmp_
     assert hub.repo_files("org/net") == before
     assert free == (checkpoint("gpt2") / "model.safetensors").stat().st_size
     assert load_network("org/net").facts["commit"] == "b" * 40
+    # A blob that another revision points to stays, though both came later.
+    hub_cache("step2", "c" * 40, checkpoint("gpt2"))
+    both = hub.repo_files("org/net")
+    hub_cache("step3", "d" * 40, checkpoint("gpt2"))
+    assert hub.drop("org/net", "d" * 40, before) == 0
+    assert hub.repo_files("org/net") == both
+    assert load_network("org/net", revision="step2").facts["commit"] == "c" * 40
+    hub.drop("org/net", "c" * 40, before)
     # What was there before stays, whatever is dropped.
     assert hub.drop("org/net", "b" * 40, before) == 0
     assert hub.repo_files("org/net") == before
