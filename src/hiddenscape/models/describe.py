@@ -280,7 +280,7 @@ def _render(table: SiteTable) -> list[str]:
         )
     marked = "* part of 'all'"
     if any(alias.pooling for row in table.rows for alias in row.aliases):
-        marked += "; a name with @ says the pooling that its source used, choose it with pooling"
+        marked += "; given with @, a name brings the pooling of its source"
     lines += ["", marked]
     known = [alias for row in table.rows for alias in row.aliases if alias.remark]
     for remark in dict.fromkeys(alias.remark for alias in known):
