@@ -15,7 +15,7 @@ from torch import nn
 from hiddenscape.models.hooks import module_at, read_places, unwrap
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.sites import Place
-from hiddenscape.models.streamchecks import SUM_FACTOR, Findings, gap_of, loose
+from hiddenscape.models.streamchecks import SUM_FACTOR, Findings, compare, gap_of
 from hiddenscape.models.structure import head_count
 
 __all__ = ["check_heads", "check_hidden_units", "check_norm_formula", "check_norms"]
@@ -64,7 +64,7 @@ def check_norms(network: TorchNetwork, batch: Batch, values: Values, found: Find
     )
     for stem, source in sources.items():
         errors = [
-            (gap_of(value, values[pairs[name][1]]), loose(network, value), name)
+            (*compare(network, value, values[pairs[name][1]]), name)
             for name, value in read.items()
             if name.startswith(f"{stem}.")
         ]
@@ -127,7 +127,7 @@ def _leads_to(
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         why = f"its projection cannot be called: {' '.join(str(error).split())[:120]}"
         return Check(name=name, passed=False, where=place.name, consequence=why)
-    size, limit = gap_of(out, expected), loose(network, expected)
+    size, limit = gap_of(out, expected), _same_call(network, expected)
     return Check(
         name=name,
         passed=size <= limit,
@@ -136,6 +136,13 @@ def _leads_to(
         where=place.name,
         consequence=f"its projection does not give {goal}",
     )
+
+
+def _same_call(network: TorchNetwork, expected: torch.Tensor) -> float:
+    """What one matrix product may differ by between two calls on the same numbers."""
+    fine, own = torch.finfo(torch.float32).eps, torch.finfo(network.dtype).eps
+    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    return scale * max(2.0 * own, 256.0 * fine)
 
 
 def _head_shares(network: TorchNetwork, place: Place, z: torch.Tensor, heads: int) -> Check:

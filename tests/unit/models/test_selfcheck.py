@@ -224,6 +224,50 @@ def test_bare_blocks_lose_the_causal_mask(zoo):
     assert float((whole[0] - whole[1])[:, :-1].abs().max()) < 1e-5
 
 
+# --- a few huge units, as trained streams have ------------------------------------------------
+
+
+def huge(zoo, name: str, path: str) -> nn.Module:
+    """In bfloat16, with one unit of the stream a thousand times the others."""
+    model = zoo.tiny(name)
+    with torch.no_grad():
+        model.get_parameter(path)[:, 0] = 4000.0
+    return model.to(torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"hidden_stem": "resid_post"}, "aliases"),
+        ({"last_hidden": "resid_post"}, "aliases"),
+        ({"final_norm": "layers.2.post_attention_layernorm"}, "final norm"),
+    ],
+)
+def test_huge_units_hide_no_lie(zoo, changes, check):
+    assert failed(lied(huge(zoo, "llama", "model.embed_tokens.weight"))) == set()
+    assert check in failed(lied(huge(zoo, "llama", "model.embed_tokens.weight"), **changes))
+
+
+def test_huge_units_hide_no_wrong_norm(zoo):
+    model = huge(zoo, "llama", "model.embed_tokens.weight")
+    network = lied(model, reads=reads(model, ln2_out=("input_layernorm", "out")))
+    assert "norm (ln2_out)" in failed(network)
+
+
+def test_huge_units_hide_no_look_into_the_future(zoo):
+    assert lied(huge(zoo, "llama", "model.embed_tokens.weight")).facts["causal"] is True
+    assert lied(huge(zoo, "esm", "esm.embeddings.word_embeddings.weight")).facts["causal"] is False
+
+
+def test_structure_is_found_beside_huge_units(zoo):
+    model = huge(zoo, "phi", "model.embed_tokens.weight")
+    network = lied(model)
+    assert failed(network) == set()
+    assert network.map is not None
+    assert network.map.parallel
+    assert network.places["attn_out.1"].path == "model.layers.1.self_attn.dense"
+
+
 # --- the library's own capture hooks ----------------------------------------------------------
 
 
