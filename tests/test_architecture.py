@@ -148,7 +148,9 @@ def test_torch_and_matplotlib_stay_in_their_rooms() -> None:
             if package == "matplotlib":
                 assert _room(path) == "plots", f"{where} imports matplotlib"
             if package == "pandas":
-                assert where == "table.py", f"{where} imports pandas"
+                # An AnnData file describes its rows by a frame.
+                lazy = where == "store/exporters/labelled.py" and not top
+                assert where == "table.py" or lazy, f"{where} imports pandas"
             if package == "transformers":
                 assert not top, f"{where} imports transformers at module level"
 

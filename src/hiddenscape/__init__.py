@@ -63,6 +63,9 @@ _HOME = {
     "Limits": "data.limits",
     # the way of the data
     "extract": "extraction",
+    "recompute": "extraction",
+    "recompute_run": "pipeline",
+    "add_sites": "pipeline",
     "import_points": "store.importers",
     "export_points": "store.exporters",
     "to_anndata": "store.exporters",
@@ -123,6 +126,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.two_nn import two_nn as two_nn
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError
     from hiddenscape.extraction import extract as extract
+    from hiddenscape.extraction import recompute as recompute
     from hiddenscape.kernels.certificate import Certificate as Certificate
     from hiddenscape.measurement import measure as measure
     from hiddenscape.models.describe import SiteTable as SiteTable
@@ -140,9 +144,11 @@ if TYPE_CHECKING:
     from hiddenscape.neighbors.metrics import METRICS as METRICS
     from hiddenscape.neighbors.ranks import ranks_of as ranks_of
     from hiddenscape.neighbors.search import find_neighbors as find_neighbors
+    from hiddenscape.pipeline import add_sites as add_sites
     from hiddenscape.pipeline import cite as cite
     from hiddenscape.pipeline import demo as demo
     from hiddenscape.pipeline import open_network as open_network
+    from hiddenscape.pipeline import recompute_run as recompute_run
     from hiddenscape.pipeline import run as run
     from hiddenscape.profile import ProfileFeatures as ProfileFeatures
     from hiddenscape.profile import profile_features as profile_features

@@ -18,6 +18,7 @@ hiddenscape extract --network gpt2 --data sentences.txt --out runs/gpt2
 hiddenscape extract --network gpt2 --data sentences.txt --out runs/gpt2 --dry-run
 hiddenscape extract --network ./checkpoint --data rows.csv --text prompt --labels topic --out runs/a
 hiddenscape extract run.toml --shard 0/4
+hiddenscape extract run.toml --sites mlp_act.* --add mlp
 """
 
 
@@ -31,6 +32,11 @@ hiddenscape extract run.toml --shard 0/4
     metavar="I/N",
     help="Only share I of N, 0 to N - 1; auto: from the variables of SLURM or torchrun.",
 )
+@click.option(
+    "--add",
+    metavar="NAME",
+    help="Add the sites to the run that is at --out already, as acts.NAME.",
+)
 @click.option("--strict", is_flag=True, help="Refuse to go on with other versions or devices.")
 @click.option("--clean", is_flag=True, help="Remove what dead writers on other machines left.")
 def command(
@@ -38,6 +44,7 @@ def command(
     dry_run: bool,
     overwrite: bool,
     shard: str | None,
+    add: str | None,
     strict: bool,
     clean: bool,
     **flags: Any,
@@ -54,6 +61,13 @@ def command(
         return None
     if shard is not None and overwrite:
         raise click.UsageError("--overwrite with --shard would delete what other shares have done")
+    if add is not None:
+        if shard is not None or overwrite:
+            raise click.UsageError("--add goes neither with --shard nor with --overwrite")
+        with show_progress() as progress:
+            hs.add_sites(spec, add, progress=progress)
+        click.echo(spec.out)
+        return None
     with show_progress() as progress:
         run = hs.run(
             spec,

@@ -39,12 +39,21 @@ class Drift:
         are fewer than two rows.
     changed : tuple of str
         Fields of the network or the input that differ from the manifest and explain a difference.
+    limit : float
+        The relative difference that batch shapes may make: 1024 units of rounding of the coarser
+        of the dtypes that computed and that stored.
     """
 
     rows: np.ndarray
     relative: dict[str, float]
     neighbors: dict[str, float | None]
     changed: tuple[str, ...]
+    limit: float
+
+    @property
+    def within_rounding(self) -> bool:
+        """Whether no site differs by more than :attr:`limit`; NaN does."""
+        return all(gap <= self.limit for gap in self.relative.values())
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -140,8 +149,18 @@ def recompute(
         new = np.array(again[site.key], dtype=np.float32)
         neighbors[site.key] = neighbor_agreement(old.astype(np.float32), new)["first"]
     return Drift(
-        rows=chosen, relative=relative, neighbors=neighbors, changed=_changed(store, wrapped)
+        rows=chosen,
+        relative=relative,
+        neighbors=neighbors,
+        changed=_changed(store, wrapped),
+        limit=_limit(store, wrapped),
     )
+
+
+def _limit(store: RepresentationSet, network: TorchNetwork) -> float:
+    names = {str(entry["dtype"]) for entry in store.entries.values()}
+    coarse = [torch.finfo(getattr(torch, name)).eps for name in names]
+    return 1024 * max(torch.finfo(network.dtype).eps, *coarse)
 
 
 def _alone(

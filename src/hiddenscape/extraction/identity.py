@@ -69,6 +69,7 @@ def recorded_of(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
         "device": {"name": title},
         "network": network.name,
         "dataset": dataset.name,
+        "origin": getattr(dataset, "origin", None),
         "family": None if network.map is None else network.map.family.name,
         "self_check": [
             {

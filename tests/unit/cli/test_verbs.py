@@ -250,3 +250,20 @@ def test_an_output_that_cannot_be_written_is_one_line(place: Path, cli: Any) -> 
     assert answer.code == 1
     assert answer.err.count("\n") == 1
     assert "file/run" in answer.err
+
+
+def test_rows_are_computed_again_and_sites_are_added(tmp_path: Path, cli: Any) -> None:
+    out = str(tmp_path / "run")
+    given = ["--network", "demo", "--data", "digits", "--limit", "30", "--out", out]
+    assert cli("extract", *given).code == 0
+    done = cli("verify", out, "--deep", "5", "--strict")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].split("\t") == ["site", "relative difference", "first neighbours kept"]
+    assert all(float(line.split("\t")[1]) < 1e-5 for line in lines[1:])
+    assert cli("extract", *given, "--sites", "mlp_act.0", "--add", "mlp").code == 0
+    assert "mlp_act.0@mean" in hs.open_store(out).keys
+    assert cli("extract", *given, "--add", "mlp", "--shard", "0/2").code == 2
+    again = cli("extract", *given, "--sites", "mlp_act.0", "--add", "other")
+    assert again.code == 1
+    assert "is there already" in again.err
