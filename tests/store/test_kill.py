@@ -18,6 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     # 47 rows in shards of 4, batches of 3: nothing divides anything.
     "arrays": {"kind": "arrays", "rows": 47, "shard_rows": 4, "batch_size": 3},
     "text": {"kind": "tokens", "rows": 47, "shard_rows": 4, "pooling": ["mean", "last"]},
+    "ragged": {"kind": "tokens", "rows": 47, "shard_rows": 4, "pooling": ["tokens", "mean"]},
 }
 
 
@@ -101,19 +102,24 @@ def torture(
 def test_killed_and_resumed_is_bit_equal(
     processes: Any, reference: Any, tmp_path: Path, kind: str
 ) -> None:
-    count = torture(processes, reference, tmp_path, kind, kills=8, seed=1)
-    assert count["killed"] == 8
+    count = torture(processes, reference, tmp_path, kind, kills=6, seed=1)
+    assert count["killed"] == 6
     assert count["temporaries"] >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_sixty_times_and_resumed_is_bit_equal(
+def test_killed_many_times_and_resumed_is_bit_equal(
     processes: Any, reference: Any, tmp_path: Path, kind: str
 ) -> None:
-    count = torture(processes, reference, tmp_path, kind, kills=60, seed=2)
+    count = torture(processes, reference, tmp_path, kind, kills=45, seed=2)
     assert count["temporaries"] >= 10, "some kills must hit the middle of a file"
     assert count["finished"] >= 1, "some runs must be finished over several kills"
+
+
+def test_what_is_compared_holds_every_token(reference: Any) -> None:
+    expected, _ = reference(**KINDS["ragged"])
+    assert b"module:h.0@tokens" in expected["acts/rows-000000000-000000004.safetensors"]
 
 
 def test_the_comparison_can_fail(processes: Any, reference: Any, tmp_path: Path) -> None:

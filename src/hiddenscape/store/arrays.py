@@ -175,13 +175,18 @@ class SiteArray:
         at = int(np.searchsorted(self._starts, start, side="right")) - 1
         if at >= 0 and stop <= self._stops[at]:
             first = int(self._starts[at])
+            self._parts[at][2].prefetch(self.site.key, start - first, stop - first)
             return self._read(at, slice(start - first, stop - first))
         self._need(start, stop)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
         while start < stop:
             first, last = int(self._starts[at]), min(int(self._stops[at]), stop)
             where = slice(len(out) - (stop - start), len(out) - (stop - last))
-            out[where] = self._read(at, slice(start - first, last - first))
+            if self.stored_dtype == "bfloat16":
+                out[where] = self._read(at, slice(start - first, last - first))
+            else:
+                file = self._parts[at][2]
+                file.read_into(self.site.key, start - first, last - first, out[where])
             start, at = last, at + 1
         return out
 

@@ -12,6 +12,8 @@ import hashlib
 import json
 import math
 import mmap
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,8 @@ __all__ = [
 ]
 
 _LENGTH = 8
+_MIN_PREFETCH = 64 * 2**10
+_MAX_PREFETCH = 64 * 2**20
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 
 _STORED = {
@@ -50,6 +54,7 @@ _STORED = {
     "U8": "u1",
     "BOOL": "?",
 }
+_SIZES = {code: np.dtype(kind).itemsize for code, kind in _STORED.items()}
 CODES = {
     "float64": "F64",
     "float32": "F32",
@@ -196,12 +201,13 @@ def _entry(path: Path, name: str, entry: Any, origin: int) -> Entry:
     code, shape, offsets = (entry.get(f) for f in ("dtype", "shape", "data_offsets"))
     if not isinstance(code, str) or code not in _STORED:
         raise ShardError(f"{path}: tensor {name!r} has dtype {code!r}, which is not read here")
-    if not isinstance(shape, list) or not all(_natural(s) for s in shape):
+    # map rather than generators: a store has thousands of entries, all read when it is opened.
+    if not isinstance(shape, list) or not all(map(_natural, shape)):
         raise ShardError(f"{path}: tensor {name!r} has a bad shape {shape!r}")
-    if not (isinstance(offsets, list) and len(offsets) == 2 and all(_natural(o) for o in offsets)):
+    if not (isinstance(offsets, list) and len(offsets) == 2 and all(map(_natural, offsets))):
         raise ShardError(f"{path}: tensor {name!r} has bad offsets {offsets!r}")
     start, stop = offsets
-    if stop - start != math.prod(shape) * np.dtype(_STORED[code]).itemsize:
+    if stop - start != math.prod(shape) * _SIZES[code]:
         raise ShardError(
             f"{path}: tensor {name!r}: offsets {offsets} do not hold shape {shape} of {code}"
         )
@@ -223,12 +229,13 @@ def _check_tiling(path: Path, tensors: Mapping[str, Entry], origin: int, size: i
 class MappedFile:
     """A safetensors file whose tensors are read-only views of the mapped file."""
 
-    __slots__ = ("_map", "header", "path")
+    __slots__ = ("_map", "_pages", "header", "path")
 
     def __init__(self, path: Path, header: Header | None = None) -> None:
         self.path = path
         self.header = read_header(path) if header is None else header
         self._map: np.ndarray | None = None
+        self._pages: mmap.mmap | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapped file travels to another process as its name, never as its bytes.
@@ -236,25 +243,68 @@ class MappedFile:
 
     def raw(self, name: str) -> np.ndarray:
         """Tensor ``name`` as stored (bf16 as uint16 words): a view, nothing is read yet."""
+        mapped = self._mapped()
+        entry = self.header.tensors[name]
+        if entry.stop > len(mapped):
+            raise ShardError(f"{self.path}: it became shorter after it was opened")
+        words = mapped[entry.start : entry.stop].view(_STORED[entry.code])
+        return words.reshape(entry.shape)
+
+    def _mapped(self) -> np.ndarray:
         if self._map is None:
             try:
-                self._map = np.asarray(np.memmap(self.path, mode="r", dtype=np.uint8))
+                # Not numpy's memmap, which takes several times as long to open.
+                with self.path.open("rb") as stream:
+                    self._pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
                 raise ShardError(f"{self.path}: cannot be mapped ({error})") from error
+            self._map = np.frombuffer(self._pages, np.uint8)
+        return self._map
+
+    def prefetch(self, name: str, start: int, stop: int) -> None:
+        """Say that the rows start to stop - 1 of a tensor will be read soon; changes nothing else.
+
+        Without it a mapped file is read from the disk page by page.
+        """
         entry = self.header.tensors[name]
-        if entry.stop > len(self._map):
-            raise ShardError(f"{self.path}: it became shorter after it was opened")
-        words = self._map[entry.start : entry.stop].view(_STORED[entry.code])
-        return words.reshape(entry.shape)
+        if not hasattr(mmap, "MADV_WILLNEED") or not entry.shape[0]:
+            return
+        row = (entry.stop - entry.start) // entry.shape[0]
+        first = (entry.start + start * row) // mmap.PAGESIZE * mmap.PAGESIZE
+        length = min(entry.start + stop * row - first, _MAX_PREFETCH)
+        if length < _MIN_PREFETCH:
+            return
+        if first + length <= len(self._mapped()) and self._pages is not None:
+            self._pages.madvise(mmap.MADV_WILLNEED, first, length)
+
+    def read_into(self, name: str, start: int, stop: int, out: np.ndarray) -> None:
+        """Copy the rows start to stop - 1 of a tensor, not widened, into a contiguous array.
+
+        For whole copies: a plain read is faster than a fault per page, and maps nothing.
+        """
+        entry = self.header.tensors[name]
+        row = (entry.stop - entry.start) // entry.shape[0]
+        if not hasattr(os, "preadv") or sys.byteorder != "little" or not out.size:
+            out[...] = self.raw(name)[start:stop]
+            return
+        rest = _bytes(out)
+        at = entry.start + start * row
+        try:
+            with self.path.open("rb", buffering=0) as stream:
+                while rest:
+                    count = os.preadv(stream.fileno(), [rest], at)
+                    if not count:
+                        raise ShardError(f"{self.path}: it became shorter after it was opened")
+                    rest, at = rest[count:], at + count
+        except OSError as error:
+            if isinstance(error, ShardError):
+                raise
+            raise ShardError(f"{self.path}: cannot be read ({error.strerror or error})") from error
 
     def release(self) -> None:
         """Give back the memory of pages that were read; they are read again when needed.
 
         Pages of a mapped file count as memory of the process as long as it is mapped.
         """
-        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        mapped: Any = self._map
-        while isinstance(mapped, np.ndarray):
-            mapped = mapped.base
-        mapped.madvise(mmap.MADV_DONTNEED)
+        if self._pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._pages.madvise(mmap.MADV_DONTNEED)
