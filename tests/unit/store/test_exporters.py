@@ -347,3 +347,23 @@ def test_hostile_site_names_stay_in_the_folder(tmp_path: Path) -> None:
 
 def names(folder: Path) -> Iterator[str]:
     return (str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_the_verbs_go_out_and_in_again(
+    tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hiddenscape.cli.app import group
+    from hiddenscape.cli.exits import guarded
+
+    out, back = str(tmp_path / "out"), str(tmp_path / "back")
+    wanted = ["export", str(run), "--format", "h5", "--sites", "final_norm, resid_post.0"]
+    assert guarded(group, [*wanted, "--rows", "0:9", "--out", out]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert guarded(group, [*wanted, "--out", out]) == 1
+    assert "exists: choose another place, or replace it (--overwrite)" in capsys.readouterr().err
+    assert guarded(group, [*wanted, "--rows", "0:9", "--out", out, "--overwrite"]) == 0
+    source = [f"{out}/points.h5", "--dataset", "/{site}", "--labels", f"{out}/rows.csv"]
+    assert guarded(group, ["import", *source, "--out", back]) == 0
+    store = open_store(run)
+    for key in ("final_norm@mean", "resid_post.0@mean"):
+        np.testing.assert_array_equal(open_store(back)[key], store[key][:9])
