@@ -16,7 +16,7 @@ from hiddenscape.models.network import TorchNetwork
 from hiddenscape.store.manifest import versions
 from hiddenscape.store.rows import row_ids_hash
 
-__all__ = ["identity_of", "model_identity", "recorded_of"]
+__all__ = ["identity_of", "model_identity", "recorded_of", "tokenizer_hash"]
 
 
 def model_identity(network: TorchNetwork) -> dict[str, Any]:
@@ -82,19 +82,28 @@ def recorded_of(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
         ],
         "withdrawn": dict(network.withdrawn),
         "causal": network.facts.get("causal"),
+        "discovered": bool(network.map is not None and network.map.family.discovered),
     }
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Hash over the vocabulary and, of fast tokenizers, every rule."""
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = ""
+    if backend is not None:
+        # How the last call padded and cut is a state, not a rule.
+        whole = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
+        rules = json.dumps(whole, sort_keys=True)
+    return hashlib.blake2b((vocabulary + rules).encode(), digest_size=16).hexdigest()
 
 
 def _tokenizer(network: TorchNetwork, template: str | None) -> dict[str, Any]:
     tokenizer = network.tokenizer
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else ""
-    digest = hashlib.blake2b((vocabulary + rules).encode(), digest_size=16).hexdigest()
     return {
         "id": type(tokenizer).__name__,
         "commit": network.facts.get("commit"),
-        "hash": digest,
+        "hash": tokenizer_hash(tokenizer),
         "specials": sorted(set(map(str, tokenizer.all_special_tokens))),
         "template_hash": template,
         "padding_side": "right",

@@ -246,10 +246,15 @@ def _explained(origin: Origin, config: Any, error: Exception) -> HiddenscapeErro
     return NetworkError(f"{where}: cannot be loaded ({text[:300] or type(error).__name__})")
 
 
+# Of two streams no depth profile can be made; the encoder alone has one.
+_ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+
+
 def _factory(transformers: Any, config: Any, task: str | None) -> Any:
     if task is not None:
         return getattr(transformers, TASKS[task])
-    for name in getattr(config, "architectures", None) or ():
+    encoder = _ENCODERS.get(getattr(config, "model_type", ""))
+    for name in (encoder,) if encoder else getattr(config, "architectures", None) or ():
         found = getattr(transformers, name, None)
         if found is not None:
             return found

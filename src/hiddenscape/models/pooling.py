@@ -11,7 +11,8 @@ pooling           value
                   site of one vector per row is that vector
 ``mean_all``      mean over real positions, specials included
 ``last``          last real position
-``cls``           the position that the family declares for classification
+``cls``           the position that the family declares for classification; in such a family a
+                  site of one vector per row is that vector
 ``token:i``       i-th real position, negative counts from the end
 ``span:NAME``     mean over a span of tokens that the data set gives per row
 ``tokens``        every real position: one point per token, rows one after the other
@@ -154,7 +155,8 @@ def pool(x: torch.Tensor, how: str, masks: Masks, *, site: str = "") -> torch.Te
             )
         return _wide(x).flatten(1).clone()
     if x.ndim == 2:
-        if how in ("mean", "mean_all"):
+        # Past the place where a family reads its class position, the vector is that position's.
+        if how in ("mean", "mean_all") or (how == "cls" and masks.cls is not None):
             return _wide(x).clone()
         raise InputError(
             f"site {site!r} has one vector per row (shape {tuple(x.shape)}), so {how!r} "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -202,10 +200,6 @@ def _short(value: object) -> str:
 
 
 def _tokenizer_hash(network: TorchNetwork) -> str | None:
-    tokenizer = network.tokenizer
-    if tokenizer is None:
-        return None
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else ""
-    content = json.dumps(sorted(tokenizer.get_vocab().items())) + rules
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    from hiddenscape.extraction.identity import tokenizer_hash
+
+    return None if network.tokenizer is None else tokenizer_hash(network.tokenizer)

@@ -281,3 +281,20 @@ def test_a_tokenizer_may_come_from_elsewhere(checkpoint, tmp_path, tiny_model):
     assert found.get_vocab() == load_network(checkpoint("llama")).tokenizer.get_vocab()
     with pytest.raises(NetworkError, match="no tokenizer here"):
         load_network(checkpoint("llama"), tokenizer=tmp_path / "bare")
+
+
+@pytest.mark.parametrize("kind", ["T5", "UMT5"])
+def test_of_an_encoder_decoder_the_encoder_is_read(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    whole = getattr(transformers, f"{kind}ForConditionalGeneration")(config)
+    whole.save_pretrained(tmp_path)
+    network = load_network(tmp_path)
+    assert network.map.family.name == "t5_encoder"
+    assert network.facts["class"] == f"{kind}EncoderModel"
+    assert not [c for c in network.checks if not c.passed]
+    block = network.module.encoder.block[1].layer[1].DenseReluDense.wo.weight
+    assert torch.equal(block, whole.encoder.block[1].layer[1].DenseReluDense.wo.weight)

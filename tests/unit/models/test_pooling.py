@@ -111,3 +111,12 @@ def test_names_are_checked():
             parse_poolings(wrong)
     with pytest.raises(InputError, match="no pooling"):
         parse_poolings("")
+
+
+def test_one_vector_per_row_is_the_class_position_where_a_family_has_one():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert torch.equal(pool(x, "cls", Masks(cls=0)), x)
+    with pytest.raises(InputError, match="one vector per row"):
+        pool(x, "cls", Masks())
+    with pytest.raises(InputError, match="one vector per row"):
+        pool(x, "last", Masks(cls=0))
