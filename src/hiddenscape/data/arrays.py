@@ -217,6 +217,8 @@ def _token_row(number: int, row: Any, name: str) -> np.ndarray:
             f"{name}: row {number} is no row of token ids (shape {array.shape}, dtype "
             f"{array.dtype}); expected whole numbers >= 0"
         )
+    if array.max() > np.iinfo(np.int32).max:
+        raise InputError(f"{name}: row {number} holds the number {array.max()}, which is no id")
     return array.astype(np.int32)
 
 

@@ -54,7 +54,11 @@ class Lists:
         flat = array(np.dtype(dtype).char)
         ends = array("q", [0])
         for item in lists:
-            flat.frombytes(np.ascontiguousarray(item, dtype=dtype).tobytes())
+            whole = np.ascontiguousarray(item)
+            numbers = whole.astype(dtype, copy=False)
+            if numbers.dtype != whole.dtype and not np.array_equal(numbers, whole):
+                raise InputError(f"a row holds numbers that {np.dtype(dtype)} cannot hold")
+            flat.frombytes(numbers.tobytes())
             ends.append(len(flat))
         return cls(np.frombuffer(flat, dtype) if flat else np.zeros(0, dtype), np.asarray(ends))
 

@@ -13,12 +13,12 @@ from torch import nn
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.errors import InputError, ManifestMismatch
 from hiddenscape.extraction.checked import exact_float32, examined
-from hiddenscape.extraction.identity import model_identity
+from hiddenscape.extraction.identity import identity_of
 from hiddenscape.extraction.inputs import Rows, prepare
 from hiddenscape.extraction.rounding import neighbor_agreement
 from hiddenscape.models.network import TorchNetwork, wrap_module
 from hiddenscape.models.sites import Place
-from hiddenscape.store.canonical import differences
+from hiddenscape.store.canonical import differences, frozen
 from hiddenscape.store.reader import RepresentationSet, open_store
 
 __all__ = ["Drift", "recompute"]
@@ -40,8 +40,8 @@ class Drift:
     changed : tuple of str
         Fields of the network or the input that differ from the manifest and explain a difference.
     limit : float
-        The relative difference that batch shapes may make: 1024 units of rounding of the coarser
-        of the dtypes that computed and that stored.
+        The relative difference that batch shapes may make: 1024 units of rounding, 32 where the
+        network computed or the store rounds to half precision (a quarter, in bfloat16).
     """
 
     rows: np.ndarray
@@ -126,6 +126,7 @@ def recompute(
     )
     chosen = _chosen(store, rows, seed)
     relative = dict.fromkeys(store.keys, 0.0)
+    ragged = {site.key for site in store.ragged_sites}
     again: dict[str, list[np.ndarray]] = {key: [] for key in store.keys}
     with exact_float32(wrapped.device):
         wrapped = examined(wrapped, prepared)
@@ -136,9 +137,17 @@ def recompute(
                 progress(done, len(chosen))
             found = _alone(wrapped, prepared, requests, row)
             for key, value in found.items():
-                stored = np.asarray(store[key][row], dtype=np.float64).reshape(value.shape)
-                scale = max(float(np.linalg.norm(stored)), float(np.finfo(np.float32).tiny))
-                gap = float(np.linalg.norm(value - stored)) / scale
+                stored = np.asarray(store[key][row], dtype=np.float64)
+                if key in ragged and stored.shape != value.shape:
+                    raise ManifestMismatch(
+                        f"{store.path}: row {row} has {len(stored)} tokens in the store and "
+                        f"{len(value)} now: give the tokenizer it was made with",
+                        "tokenizer",
+                        len(stored),
+                        len(value),
+                    )
+                stored = stored.reshape(value.shape)
+                gap = _gap(value, stored)
                 relative[key] = max(relative[key], gap) if gap == gap else float("nan")
                 again[key].append(value.reshape(-1))
     if progress is not None:
@@ -152,15 +161,24 @@ def recompute(
         rows=chosen,
         relative=relative,
         neighbors=neighbors,
-        changed=_changed(store, wrapped),
+        changed=_changed(store, wrapped, dataset),
         limit=_limit(store, wrapped),
     )
 
 
+def _gap(value: np.ndarray, stored: np.ndarray) -> float:
+    """Relative difference; numbers that are NaN, or the same infinity, in both are equal."""
+    same = (np.isnan(value) & np.isnan(stored)) | (np.isinf(stored) & (value == stored))
+    value, stored = (np.where(same, 0.0, x) for x in (value, stored))
+    scale = max(float(np.linalg.norm(stored)), float(np.finfo(np.float32).tiny))
+    return float(np.linalg.norm(value - stored)) / scale
+
+
 def _limit(store: RepresentationSet, network: TorchNetwork) -> float:
     names = {str(entry["dtype"]) for entry in store.entries.values()}
-    coarse = [torch.finfo(getattr(torch, name)).eps for name in names]
-    return 1024 * max(torch.finfo(network.dtype).eps, *coarse)
+    eps = max(torch.finfo(d).eps for d in (network.dtype, *(getattr(torch, n) for n in names)))
+    # Unrelated points differ by 1.4: a limit near that would let anything pass.
+    return (1024 if eps < 1e-6 else 32) * eps
 
 
 def _alone(
@@ -202,7 +220,10 @@ def _same_data(store: RepresentationSet, dataset: Dataset) -> None:
         )
 
 
-def _changed(store: RepresentationSet, network: TorchNetwork) -> tuple[str, ...]:
-    stored = store.manifest.identity.get("model", {})
-    found = differences(stored, model_identity(network), "model")
+_EXPLAIN = ("model", "adapter", "attn_implementation", "tokenizer", "processor_hash")
+
+
+def _changed(store: RepresentationSet, network: TorchNetwork, dataset: Dataset) -> tuple[str, ...]:
+    stored, now = store.manifest.identity, frozen(identity_of(network, dataset, {}))
+    found = [d for name in _EXPLAIN for d in differences(stored.get(name), now[name], name)]
     return tuple(f"{name} is {new}, {old} in the store" for name, old, new in found)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.models.fresh import weights_hash
@@ -20,18 +22,43 @@ __all__ = ["identity_of", "model_identity", "recorded_of", "tokenizer_hash"]
 
 
 def model_identity(network: TorchNetwork) -> dict[str, Any]:
-    """What says which network it is: commit, class, hash of the weights, dtype."""
+    """What says which network it is: commit or structure, class, hash of the weights, dtype."""
     facts = network.facts
     return {
         "id": facts.get("id", network.name),
         "commit": facts.get("commit"),
         "class": facts.get("class", type(network.module).__name__),
+        "structure_hash": None if facts.get("commit") else structure_hash(network.module),
         "weights_hash": facts.get("weights_hash") or weights_hash(network.module),
         "dtype": str(network.dtype).removeprefix("torch."),
         "quantization": facts.get("quantization"),
         "remote_code_commit": facts.get("remote_code_commit"),
         "untrained_seed": facts.get("untrained_seed"),
     }
+
+
+def structure_hash(module: nn.Module) -> str:
+    """Hash over what the weights do not tell: kinds and settings of the modules, and the config.
+
+    A commit fixes them; without one, two networks that differ in an activation, an epsilon or the
+    number of heads would otherwise pass for the same. What ``forward`` does beside its modules is
+    not seen.
+
+    Examples
+    --------
+    >>> structure_hash(nn.LeakyReLU(0.1)) == structure_hash(nn.LeakyReLU(0.2))
+    False
+    """
+    told = getattr(getattr(module, "config", None), "to_dict", None)
+    said = told() if callable(told) else {}
+    kept = {k: v for k, v in said.items() if not str(k).startswith("_") and k not in _NO_STRUCTURE}
+    text = f"{module!r}\n{json.dumps(kept, sort_keys=True, default=repr)}"
+    return hashlib.blake2b(_ADDRESS.sub("", text).encode(), digest_size=16).hexdigest()
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_NO_STRUCTURE = ("transformers_version", "dtype", "torch_dtype", "use_cache", "return_dict",
+                 "output_hidden_states", "output_attentions")  # fmt: skip
 
 
 def identity_of(

@@ -350,7 +350,7 @@ def _tokens(network: TorchNetwork, dataset: Dataset, spans: CharSpans) -> Tokens
                 f"network {network.name!r} eats token ids, data set {dataset.name!r} holds "
                 f"{dataset.kind}; give it text, or rows of whole numbers"
             )
-        ids, flags = list(dataset.take(everything).astype(np.int32)), None
+        ids, flags = list(dataset.take(everything)), None
     special = flags if flags is not None else [np.zeros(len(r), np.uint8) for r in ids]
     pairs = [start_tokens(network, i, s) for i, s in zip(ids, special, strict=True)]
     return Tokens.of((p[0] for p in pairs), (p[1] for p in pairs))

@@ -17,13 +17,14 @@ from hiddenscape.errors import NetworkError
 from hiddenscape.extraction.inputs import Rows
 from hiddenscape.extraction.plan import ExtractionPlan
 from hiddenscape.extraction.reading import Reading
-from hiddenscape.extraction.rounding import neighbor_agreement, rounded
+from hiddenscape.extraction.rounding import check_range, neighbor_agreement, rounded
 from hiddenscape.store.reader import open_store
 from hiddenscape.store.writer import STATUS, StoreWriter
 
 __all__ = ["Filling", "fill", "status_of_store"]
 
 Progress = Callable[[int, int], None]
+_ROWS_THAT_TELL = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +32,8 @@ class Filling:
     """What the loop works with, and what it found out.
 
     ``silent`` counts, by key, the shards in which a site gave no finite number; ``rounding`` says
-    what a coarse dtype did to neighbours in the first shard that was written.
+    what a coarse dtype did to neighbours in the first shard that was written; ``dead`` counts the
+    rows of the last shards, as far as no site gave a finite number in them.
     """
 
     reading: Reading
@@ -40,6 +42,7 @@ class Filling:
     folder: Path
     silent: dict[str, int] = field(default_factory=dict)
     rounding: dict[str, object] = field(default_factory=dict)
+    dead: int = 0
 
     @property
     def rows(self) -> Rows:
@@ -93,7 +96,7 @@ def _shard(
         place = rows.row[pieces] - start
         for key, value in found.items():
             if key in spread:
-                _put_tokens(spread[key], value, tokens["offsets"], place)
+                _put_tokens(spread[key], value, tokens["offsets"], place, key, start)
             else:
                 _put(points[key], value, place, rows.share(key.partition("@")[2], pieces))
         done += len(np.unique(place))
@@ -101,7 +104,9 @@ def _shard(
     lost = _lost(filling, start, stop)
     for x in points.values():
         x[lost] = np.nan
-    status = _status(filling, points, lost, start, stop)
+    finite = {key: _finite_points(x) for key, x in points.items()}
+    finite |= {key: _finite_tokens(x, tokens["offsets"]) for key, x in spread.items()}
+    status = _status(filling, finite, lost, start, stop)
     stored = {key: rounded(key, x, entries[key]["dtype"], start) for key, x in points.items()}
     _note_rounding(filling, points, stored)
     return {
@@ -136,7 +141,12 @@ def _spread(entry: Mapping[str, Any], tokens: dict[str, np.ndarray]) -> np.ndarr
 
 
 def _put_tokens(
-    spread: np.ndarray, value: torch.Tensor, offsets: np.ndarray, place: np.ndarray
+    spread: np.ndarray,
+    value: torch.Tensor,
+    offsets: np.ndarray,
+    place: np.ndarray,
+    key: str,
+    start: int,
 ) -> None:
     """Tokens of some rows, one row after the other, to where the shard has them."""
     if spread.dtype == np.uint16:
@@ -146,6 +156,7 @@ def _put_tokens(
     at = 0
     for row in place.tolist():
         count = int(offsets[row + 1] - offsets[row])
+        check_range(key, found[at : at + count], spread.dtype, start + row)
         spread[offsets[row] : offsets[row + 1]] = found[at : at + count]
         at += count
     if at != len(found):
@@ -162,12 +173,13 @@ def _lost(filling: Filling, start: int, stop: int) -> np.ndarray:
 
 
 def _status(
-    filling: Filling, points: dict[str, np.ndarray], lost: np.ndarray, start: int, stop: int
+    filling: Filling, good: dict[str, np.ndarray], lost: np.ndarray, start: int, stop: int
 ) -> np.ndarray:
-    """What became of each row: ok, empty, skipped or failed.
+    """What became of each row: ok, empty, skipped or failed; ``good`` has the finite rows by key.
 
     A site that gives no finite number at any row says nothing of the rows: it is counted as silent,
-    and measured as NaN with a note. A network of which every site is silent is an error.
+    and measured as NaN with a note. A network of which every site is silent is an error; but a few
+    rows, such as those left for the last shard, may just be bad ones.
     """
     rows = filling.rows
     status = rows.status[start:stop].copy()
@@ -177,18 +189,41 @@ def _status(
     ok = status == STATUS["ok"]
     finite = np.ones(stop - start, dtype=bool)
     silent = []
-    for key, x in points.items():
-        good = np.isfinite(x).all(axis=1)
-        if ok.any() and not good[ok].any():
+    ranges = filling.plan.manifest.ranges
+    some = min(_ROWS_THAT_TELL, max(b - a for a, b in ranges), filling.plan.status["ok"])
+    for key, rows_of in good.items():
+        if ok.any() and ok.sum() >= some and not rows_of[ok].any():
             silent.append(key)
         else:
-            finite &= good
-    if points and len(silent) == len(points):
-        raise NetworkError(_nothing(filling, start, stop))
+            finite &= rows_of
+    if len(silent) == len(good):
+        filling.dead += int(ok.sum())
+        tell = min(_ROWS_THAT_TELL, filling.plan.status["ok"])
+        if ok.sum() >= tell or filling.dead >= tell:
+            raise NetworkError(_nothing(filling, start, stop))
+        finite[ok], silent = False, []
+    else:
+        filling.dead = 0
     for key in silent:
         filling.silent[key] = filling.silent.get(key, 0) + 1
     status[ok & ~finite] = STATUS["failed"]
     return status
+
+
+def _finite_points(points: np.ndarray) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(points).all(axis=1)
+    return finite
+
+
+def _finite_tokens(spread: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Rows of which every token is finite."""
+    if spread.dtype == np.uint16:  # bf16 words: NaN and infinity have all bits of the exponent
+        finite = ((spread & np.uint16(0x7F80)) != 0x7F80).all(axis=1)
+    else:
+        finite = np.isfinite(spread).all(axis=1)
+    before = np.concatenate([[0], np.cumsum(~finite)])
+    all_of: np.ndarray = before[offsets[1:]] == before[offsets[:-1]]
+    return all_of
 
 
 def _nothing(filling: Filling, start: int, stop: int) -> str:

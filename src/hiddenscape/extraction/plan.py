@@ -131,15 +131,13 @@ def build_plan(
     """Probe the shapes on one row and lay out the store."""
     if store_dtype not in STORE_DTYPES:
         raise InputError(f"store_dtype {store_dtype!r} is not one of {', '.join(STORE_DTYPES)}")
-    shapes = {
-        key: tuple(value.shape)
-        for key, value in network.pooled(rows.batch(probe_rows(rows, 1)), requests).items()
-    }
+    probe = network.pooled(rows.batch(probe_rows(rows, 1)), requests)
+    shapes = {key: tuple(value.shape) for key, value in probe.items()}
     entries = [
         site_entry(
             replace(place.site, pooling=how),
             shapes[f"{place.name}@{how}"][1:],
-            _stored(network, how, store_dtype),
+            _stored(probe[f"{place.name}@{how}"].dtype, how, store_dtype),
             path=place.path,
             io=place.io,
             index=place.index,
@@ -196,10 +194,11 @@ def build_plan(
 _TOKEN_BYTES = 9  # id, position, content flag
 
 
-def _stored(network: TorchNetwork, how: str, store_dtype: str) -> str:
+def _stored(given: torch.dtype, how: str, store_dtype: str) -> str:
     if store_dtype != "auto":
         return store_dtype
-    exact = how == "tokens" and network.dtype == torch.bfloat16
+    # What the site itself gives: a bfloat16 network may compute some of its sites in float32.
+    exact = how == "tokens" and given == torch.bfloat16
     return "bfloat16" if exact else "float32"
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hiddenscape.errors import InputError
 
-__all__ = ["neighbor_agreement", "rounded", "widened"]
+__all__ = ["check_range", "neighbor_agreement", "rounded", "widened"]
 
 _SAMPLE = 512
 _NEIGHBORS = 10
@@ -28,15 +28,28 @@ def rounded(key: str, points: np.ndarray, dtype: str, start: int) -> np.ndarray:
     if dtype == "bfloat16":
         words = torch.from_numpy(points).to(torch.bfloat16).view(torch.int16).numpy()
         return words.view(np.uint16)
-    limit = float(np.finfo(dtype).max)
-    over = np.isfinite(points) & (np.abs(points) > limit)
-    if over.any():
-        row = start + int(np.flatnonzero(over.any(axis=1))[0])
-        raise InputError(
-            f"site {key!r}, row {row}: value {np.abs(points[over]).max():.4g} does not fit into "
-            f"{dtype} (largest {limit:.4g}); use store_dtype 'float32' or 'bfloat16'"
-        )
+    for at, row in enumerate(points):
+        check_range(key, row, dtype, start + at)
     return points.astype(dtype)
+
+
+def check_range(key: str, values: np.ndarray, dtype: Any, row: int) -> None:
+    """Refuse finite values of a row that do not fit into float16.
+
+    Raises
+    ------
+    InputError
+        Naming site and row.
+    """
+    if np.dtype(dtype) != np.float16:
+        return
+    limit = float(np.finfo(np.float16).max)
+    over = np.isfinite(values) & (np.abs(values) > limit)
+    if over.any():
+        raise InputError(
+            f"site {key!r}, row {row}: value {np.abs(values[over]).max():.4g} does not fit into "
+            f"float16 (largest {limit:.4g}); use store_dtype 'float32' or 'bfloat16'"
+        )
 
 
 def widened(stored: np.ndarray) -> np.ndarray:

@@ -129,7 +129,8 @@ def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray, dict[str
     """Rows to measure, rows left out, and sites that are no use, with the reason.
 
     A row that is not finite at some site is left out at every site. A site where fewer than half of
-    the rows are finite would cost the others most of their rows: it is set aside instead.
+    the rows are finite would cost the others most of their rows: it is set aside instead. Rows that
+    are finite nowhere (skipped, empty) say nothing of any site and do not count in that.
 
     Raises
     ------
@@ -143,10 +144,14 @@ def finite_rows(rs: RepresentationSet) -> tuple[np.ndarray, np.ndarray, dict[str
         )
     count = len(rs)
     bad = rs.nonfinite_rows()
+    times = np.zeros(count, dtype=np.int64)
+    for rows in bad.values():
+        times[rows] += 1
+    some = int((times < len(bad)).sum())
     silent = {
         key: f"only {count - len(rows)} of {count} rows are finite"
         for key, rows in bad.items()
-        if count - len(rows) < count / 2
+        if count - len(rows) < max(1, some) / 2
     }
     good = np.ones(count, dtype=bool)
     for key, rows in bad.items():

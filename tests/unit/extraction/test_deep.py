@@ -90,3 +90,52 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         recompute(network(), token_dataset(rows()), tmp_path / "b")
     with pytest.raises(InputError, match="no row with status ok"):
         recompute(network(), token_dataset(rows()), tmp_path / "a", rows=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_other_weights_do_not_pass_in_half_precision(tmp_path, dtype):
+    def net(seed: int) -> object:
+        module = untrained_twin(Words(), seed=seed).to(dtype)
+        return wrap_module(module, ["own", "context"], kind="tokens")
+
+    data = token_dataset(rows(longest=16))
+    extract(net(0), data, tmp_path)
+    assert recompute(net(0), data, tmp_path).within_rounding
+    other = recompute(net(1), data, tmp_path)
+    assert other.limit < 0.5
+    assert not other.within_rounding
+
+
+def test_a_site_without_a_number_is_equal_to_itself(tmp_path):
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
+    with torch.no_grad():
+        module[1].bias[0] = float("nan")
+    data = array_dataset(np.random.default_rng(0).normal(size=(20, 3)).astype("float32"))
+    extract(module, data, tmp_path, sites="module:0,module:1")
+    assert recompute(module, data, tmp_path).within_rounding
+    with torch.no_grad():
+        module[1].bias[0] = 0.0
+    assert not recompute(module, data, tmp_path).within_rounding
+
+
+def test_another_tokenizer_is_named(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    def net(pieces: pre_tokenizers.PreTokenizer) -> object:
+        backend = Tokenizer(models.WordLevel({"?": 1, "a": 2, "b": 3, "-": 4}, unk_token="?"))
+        backend.pre_tokenizer = pieces
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+        module = untrained_twin(Words(), seed=0)
+        return wrap_module(module, ["own"], kind="tokens", tokenizer=tokenizer)
+
+    words, parts = net(pre_tokenizers.WhitespaceSplit()), net(pre_tokenizers.Whitespace())
+    data = hs.text_dataset(["a-b a", "a b", "b - a"])
+    extract(words, data, tmp_path / "mean")
+    drift = recompute(parts, data, tmp_path / "mean")
+    assert not drift.within_rounding
+    assert any(line.startswith("tokenizer.hash") for line in drift.changed)
+    assert recompute(words, data, tmp_path / "mean").changed == ()
+    extract(words, data, tmp_path / "tokens", pooling="tokens")
+    with pytest.raises(ManifestMismatch, match="2 tokens in the store and 4 now"):
+        recompute(parts, data, tmp_path / "tokens")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from hiddenscape.extraction.identity import tokenizer_hash
+import numpy as np
+import pytest
+from torch import nn
+
+import hiddenscape as hs
+from hiddenscape.errors import ManifestMismatch
+from hiddenscape.extraction.identity import structure_hash, tokenizer_hash
 
 
 def test_a_tokenizer_is_its_rules_not_its_last_call():
@@ -25,3 +31,41 @@ def test_a_tokenizer_is_its_rules_not_its_last_call():
     tokenizer(["a b", "a"], padding=True, truncation=True, max_length=1)
     assert tokenizer_hash(tokenizer) == before == tokenizer_hash(make())
     assert tokenizer_hash(make(lower=True)) != before
+
+
+def points_of(module: nn.Module, folder: Path) -> object:
+    data = hs.array_dataset(np.random.default_rng(0).normal(size=(12, 3)).astype("float32"))
+    return hs.extract(module, data, folder)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (nn.Tanh(), nn.ReLU()),
+        (nn.LeakyReLU(0.1), nn.LeakyReLU(0.5)),
+        (nn.LayerNorm(4), nn.LayerNorm(4, eps=0.1)),
+    ],
+)
+def test_equal_weights_in_another_structure_are_another_network(tmp_path, one, other):
+    first = nn.Linear(3, 4)
+    points_of(nn.Sequential(first, one), tmp_path)
+    points_of(nn.Sequential(first, one), tmp_path)
+    with pytest.raises(ManifestMismatch, match="structure_hash"):
+        points_of(nn.Sequential(first, other), tmp_path)
+
+
+def test_the_config_belongs_to_the_structure():
+    class Config:
+        def __init__(self, **values: object) -> None:
+            self.values = values
+
+        def to_dict(self) -> dict[str, object]:
+            return self.values
+
+    def hashed(**values: object) -> str:
+        module = nn.Linear(2, 2)
+        module.config = Config(**values)
+        return structure_hash(module)
+
+    assert hashed(heads=2) != hashed(heads=4)
+    assert hashed(heads=2, _name_or_path="a", dtype="float32") == hashed(heads=2)

@@ -11,7 +11,7 @@ from torch import nn
 
 import hiddenscape as hs
 from hiddenscape.data.arrays import array_dataset, token_dataset
-from hiddenscape.errors import InputError, ManifestMismatch, StoreError
+from hiddenscape.errors import InputError, ManifestMismatch, NetworkError, StoreError
 from hiddenscape.extraction import extract
 from hiddenscape.models.fresh import untrained_twin
 from hiddenscape.models.network import wrap_module
@@ -221,3 +221,55 @@ def test_sites_are_added_to_a_finished_run(tmp_path):
         extract(net, data, tmp_path, sites="own", add="again")
     with pytest.raises(StoreError, match="to add sites to"):
         extract(net, data, tmp_path / "empty", sites="own", add="more")
+
+
+def broken_at(id_: int, dtype: torch.dtype = torch.float32) -> Any:
+    net = network(dtype)
+    with torch.no_grad():
+        net.module.own.weight[id_] = float("nan")
+    return net
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_with_a_token_that_is_not_finite_have_failed(tmp_path, dtype):
+    ids = [[1, 2, 3], [4, 7, 5], [6], [7], [8, 9]]
+    found = extract(broken_at(7, dtype), token_dataset(ids), tmp_path, pooling="tokens")
+    assert found.status.tolist() == [0, 3, 0, 3, 0]
+
+
+def test_a_bad_row_alone_in_the_last_shard_ends_nothing(tmp_path):
+    ids = [[1, 2]] * 8 + [[7]]
+    found = extract(broken_at(7), token_dataset(ids), tmp_path, shard_rows=8)
+    assert found.status.tolist() == [0] * 8 + [3]
+
+
+def test_bad_rows_in_small_shards_end_the_run_where_nothing_else_is_there(tmp_path):
+    with pytest.raises(NetworkError, match="NaN or infinity at every site"):
+        extract(broken_at(7), token_dataset([[7]] * 20), tmp_path, shard_rows=2)
+
+
+def test_tokens_that_do_not_fit_into_float16_are_refused(tmp_path):
+    net = network()
+    with torch.no_grad():
+        net.module.own.weight[7] = 1e6
+    with pytest.raises(InputError, match=r"row 1.*does not fit into float16"):
+        extract(net, token_dataset([[1], [7]]), tmp_path, pooling="tokens", store_dtype="float16")
+
+
+def test_a_float32_site_of_a_bfloat16_network_is_not_rounded(tmp_path):
+    class Wider(Words):
+        def forward(self, input_ids: torch.Tensor, attention_mask: Any = None) -> torch.Tensor:
+            return self.context(self.own(input_ids).float().cumsum(1) / 3)
+
+    module = untrained_twin(Wider(), seed=0).to(torch.bfloat16)
+    net = wrap_module(module, ["own", "context"], kind="tokens")
+    found = extract(net, token_dataset([[1, 2, 3], [4, 5]]), tmp_path, pooling="tokens")
+    assert [e["dtype"] for e in found.entries.values()] == ["bfloat16", "float32"]
+    assert np.array_equal(found["module:context"][0], whole(net, [1, 2, 3]))
+
+
+def test_ids_that_int32_cannot_hold_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no id"):
+        token_dataset([np.array([2**32 + 5])])
+    with pytest.raises(InputError, match="int32 cannot hold"):
+        extract(network(), array_dataset(np.array([[2**32 + 5], [1]])), tmp_path)

@@ -429,3 +429,13 @@ def test_sites_that_a_network_does_not_offer_are_named(tmp_path) -> None:
     hs.measure(tmp_path / "run", ["two_nn"])
     warnings = json.loads((tmp_path / "run" / "measure.json").read_text())["warnings"]
     assert any(w.startswith("site module:shared was not offered") for w in warnings)
+
+
+def test_rows_that_are_finite_nowhere_set_no_site_aside(tmp_path) -> None:
+    points = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    points[:60] = np.nan
+    other = points * 2
+    hs.import_points({"a": points, "b": other}, tmp_path)
+    table = hs.measure(tmp_path, ["two_nn"])
+    assert [row.n_used for row in table.select(quantity="dimension")] == [40, 40]
+    assert all(np.isfinite(table.select(quantity="dimension").values()))
