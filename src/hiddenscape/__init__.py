@@ -31,8 +31,21 @@ _HOME = {
     "gride": "dimension.gride",
     "gride_scan": "dimension.gride",
     "decimation": "dimension.decimation",
+    "mle_dimension": "dimension.mle",
+    "mle_global": "dimension.mle",
+    "mom_dimension": "dimension.moments",
+    "mada_dimension": "dimension.moments",
+    "mind_dimension": "dimension.mind",
     "pca_dimension": "dimension.pca",
     "participation_ratio": "dimension.pca",
+    # graph and dimension -> density
+    "KStar": "density.result",
+    "LogDensity": "density.result",
+    "k_star": "density.kstar",
+    "knn_density": "density.knn",
+    "kstar_density": "density.kstar_nn",
+    "k_peaks": "density.kstar_nn",
+    "pak_density": "density.pak",
     # comparisons
     "Overlap": "comparison.overlap",
     "neighborhood_overlap": "comparison.overlap",
@@ -116,9 +129,21 @@ if TYPE_CHECKING:
     from hiddenscape.data.sequences import SequenceRules as SequenceRules
     from hiddenscape.data.text import text_dataset as text_dataset
     from hiddenscape.data.windows import window_dataset as window_dataset
+    from hiddenscape.density.knn import knn_density as knn_density
+    from hiddenscape.density.kstar import k_star as k_star
+    from hiddenscape.density.kstar_nn import k_peaks as k_peaks
+    from hiddenscape.density.kstar_nn import kstar_density as kstar_density
+    from hiddenscape.density.pak import pak_density as pak_density
+    from hiddenscape.density.result import KStar as KStar
+    from hiddenscape.density.result import LogDensity as LogDensity
     from hiddenscape.dimension.decimation import decimation as decimation
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
+    from hiddenscape.dimension.mind import mind_dimension as mind_dimension
+    from hiddenscape.dimension.mle import mle_dimension as mle_dimension
+    from hiddenscape.dimension.mle import mle_global as mle_global
+    from hiddenscape.dimension.moments import mada_dimension as mada_dimension
+    from hiddenscape.dimension.moments import mom_dimension as mom_dimension
     from hiddenscape.dimension.pca import participation_ratio as participation_ratio
     from hiddenscape.dimension.pca import pca_dimension as pca_dimension
     from hiddenscape.dimension.result import Dimension as Dimension

@@ -19,6 +19,7 @@ __all__ = [
     "Ratios",
     "collapsed",
     "distance_ratios",
+    "graph_note",
     "normal_interval",
     "remarks",
     "undefined",
@@ -90,7 +91,7 @@ def distance_ratios(graph: NeighborGraph, n1: int, n2: int, duplicates: str) -> 
         )
     zero = graph.distances[:, 0] == 0
     found = max(int(zero.sum()), graph.n_duplicates)
-    note = _note_of(graph)
+    note = graph_note(graph)
     if found and duplicates == "error":
         raise DuplicateRowsError(
             f"{int(zero.sum())} of {graph.n} rows are identical to another row: choose "
@@ -149,7 +150,7 @@ def collapsed(
         method=method,
         n1=n1,
         n2=n2,
-        note=join_notes(f"collapsed ({distinct} distinct of {graph.n} rows)", _note_of(graph)),
+        note=join_notes(f"collapsed ({distinct} distinct of {graph.n} rows)", graph_note(graph)),
         parameters=parameters,
     )
 
@@ -177,7 +178,7 @@ def normal_interval(value: float, stderr: float) -> tuple[float, float]:
     return value - _NORMAL * stderr, value + _NORMAL * stderr
 
 
-def _note_of(graph: NeighborGraph) -> str:
+def graph_note(graph: NeighborGraph) -> str:
     """What every dimension from a graph must say."""
     return join_notes(
         graph.note,
