@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "neighbors": {"kernels", "engines"},
     "dimension": {"neighbors", "kernels"},
     "comparison": {"neighbors", "kernels"},
+    "density": {"neighbors", "kernels"},
     "analyses": {"neighbors", "kernels", "dimension", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
     "training": {"models", "data", "store", "engines"},

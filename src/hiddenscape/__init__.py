@@ -46,6 +46,14 @@ _HOME = {
     "kstar_density": "density.kstar_nn",
     "k_peaks": "density.kstar_nn",
     "pak_density": "density.pak",
+    # graph and dimension -> density
+    "KStar": "density.result",
+    "LogDensity": "density.result",
+    "k_star": "density.kstar",
+    "knn_density": "density.knn",
+    "kstar_density": "density.kstar_nn",
+    "k_peaks": "density.kstar_nn",
+    "pak_density": "density.pak",
     # comparisons
     "Overlap": "comparison.overlap",
     "neighborhood_overlap": "comparison.overlap",
@@ -129,6 +137,13 @@ if TYPE_CHECKING:
     from hiddenscape.data.sequences import SequenceRules as SequenceRules
     from hiddenscape.data.text import text_dataset as text_dataset
     from hiddenscape.data.windows import window_dataset as window_dataset
+    from hiddenscape.density.knn import knn_density as knn_density
+    from hiddenscape.density.kstar import k_star as k_star
+    from hiddenscape.density.kstar_nn import k_peaks as k_peaks
+    from hiddenscape.density.kstar_nn import kstar_density as kstar_density
+    from hiddenscape.density.pak import pak_density as pak_density
+    from hiddenscape.density.result import KStar as KStar
+    from hiddenscape.density.result import LogDensity as LogDensity
     from hiddenscape.density.knn import knn_density as knn_density
     from hiddenscape.density.kstar import k_star as k_star
     from hiddenscape.density.kstar_nn import k_peaks as k_peaks

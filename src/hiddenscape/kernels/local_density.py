@@ -1,0 +1,148 @@
+"""Compiled loops over neighbour lists: where the density changes, and how it tilts around a point.
+
+Everything is a ratio of distances: volumes appear as logarithms relative to the largest shell, so
+that no dimension and no unit overflows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hiddenscape.kernels.compiled import jit
+
+__all__ = ["first_change", "shell_fit"]
+
+_STEPS = 400
+_ENOUGH = 1e-13
+
+
+@jit
+def first_change(
+    indices: np.ndarray, distances: np.ndarray, ratios: np.ndarray, k: np.ndarray
+) -> None:
+    """The first k at which a row and its next neighbour differ in density; else K - 1.
+
+    Parameters
+    ----------
+    indices, distances : arrays (n, K)
+        Neighbour lists, all distances positive.
+    ratios : float64 array (K + 1,)
+        Entry k: the ratio of k-th distances, one way or the other, beyond which they differ.
+        Tested for k = 3 to K - 2.
+    k : int64 array (n,)
+        Filled: the first such k, or -1 where there is none.
+    """
+    n, stored = indices.shape
+    for i in range(n):
+        k[i] = -1
+        for size in range(3, stored - 1):
+            own = distances[i, size - 1]
+            other = distances[indices[i, size], size - 1]
+            if other > ratios[size] * own or own > ratios[size] * other:
+                k[i] = size
+                break
+
+
+@jit
+def _log_ratio(a: float, b: float) -> float:
+    """log(a / b) of positive numbers, exact where they are close, whatever their size."""
+    if 0.5 * b < a < 2.0 * b:
+        return math.log1p((a - b) / b)
+    return math.log(a) - math.log(b)
+
+
+@jit
+def _moments(log_shell: np.ndarray, k: int, a: float) -> tuple[float, float, float]:
+    """log sum, mean of l and its variance under the weights v_l exp(a l), l centred."""
+    middle = 0.5 * (k + 1)
+    top = -math.inf
+    for i in range(k):
+        top = max(top, log_shell[i] + a * (i + 1 - middle))
+    total, first, second = 0.0, 0.0, 0.0
+    for i in range(k):
+        # A shell without volume has log -inf and weighs nothing.
+        l = i + 1 - middle  # noqa: E741
+        w = math.exp(log_shell[i] + a * l - top)
+        total += w
+        first += w * l
+        second += w * l * l
+    mean = first / total
+    return top + math.log(total), mean, second / total - mean * mean
+
+
+@jit
+def shell_fit(distances: np.ndarray, ks: np.ndarray, dimension: float, out: np.ndarray) -> int:
+    """log density of a shell model with a tilt, relative to one point per volume of the last shell.
+
+    Maximises k F + a k (k + 1) / 2 - sum_l v_l exp(F + a l) over F and a, where v_l is the volume
+    between neighbours l - 1 and l divided by that within neighbour k.
+
+    Parameters
+    ----------
+    distances : float64 array (n, K)
+        Positive, ascending.
+    ks : int64 array (n,)
+        Shells used in each row.
+    dimension : float
+    out : float64 array (n, 2)
+        Filled: F and a. Where ties leave no maximum (no volume in the outer half of the shells) F
+        is NaN.
+
+    Returns
+    -------
+    int
+        How many rows have no maximum.
+    """
+    log_shell = np.empty(distances.shape[1])
+    without = 0
+    for i in range(len(ks)):
+        k = ks[i]
+        last = distances[i, k - 1]
+        outermost = 1
+        log_shell[0] = dimension * _log_ratio(distances[i, 0], last)
+        for j in range(1, k):
+            inner, outer = distances[i, j - 1], distances[i, j]
+            share = -math.expm1(dimension * _log_ratio(inner, outer))
+            if share > 0.0:
+                log_shell[j] = dimension * _log_ratio(outer, last) + math.log(share)
+                outermost = j + 1
+            else:
+                log_shell[j] = -math.inf
+        if 2 * outermost <= k + 1:
+            out[i, 0] = math.nan
+            out[i, 1] = math.nan
+            without += 1
+            continue
+        low, high, a, width = -math.inf, math.inf, 0.0, 1.0
+        total, step, mean = 0.0, 0.0, 0.0
+        for _ in range(_STEPS):
+            total, mean, variance = _moments(log_shell, k, a)
+            step = mean / variance if variance > 0.0 else math.inf
+            if abs(step) * k <= _ENOUGH * (1.0 + abs(a) * k):
+                break
+            if mean > 0.0:
+                high = a
+            else:
+                low = a
+            new = a - step
+            if math.isinf(low):
+                if not new > a - width:
+                    new = a - width
+                width *= 2.0
+            elif math.isinf(high):
+                if not new < a + width:
+                    new = a + width
+                width *= 2.0
+            elif not low < new < high:
+                new = 0.5 * (low + high)
+                if not low < new < high:
+                    step = 0.0
+                    break
+            a = new
+        # The last step is too small to need another sum: F changes by minus the mean of l.
+        middle = 0.5 * (k + 1)
+        out[i, 0] = math.log(k) - total - a * middle + (mean + middle) * step
+        out[i, 1] = a - step
+    return without
