@@ -57,8 +57,11 @@ def structure_hash(module: nn.Module) -> str:
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_NO_STRUCTURE = ("transformers_version", "dtype", "torch_dtype", "use_cache", "return_dict",
-                 "output_hidden_states", "output_attentions")  # fmt: skip
+# What saving, loading or calling a network writes into its config.
+_NO_STRUCTURE = (
+    "architectures", "auto_map", "dtype", "output_attentions", "output_hidden_states",
+    "return_dict", "torch_dtype", "transformers_version", "use_cache",
+)  # fmt: skip
 
 
 def identity_of(

@@ -29,6 +29,7 @@ STORE_DTYPES = ("auto", "float32", "bfloat16", "float16")
 """How points are stored: ``auto`` is float32, save that every token of a network that computes in
 bfloat16 stays as it is, which loses nothing."""
 _PROBE_TOKENS = 1024
+_SHORT = 8
 _COUNTED_SHARDS = 16
 
 
@@ -269,11 +270,16 @@ def check_space(plan: ExtractionPlan, still: int) -> None:
 
 
 def probe_rows(rows: Rows, count: int) -> np.ndarray:
-    """The first pieces that have something in them, at most ``count``."""
-    ready = np.flatnonzero(rows.lengths > 0)[:count]
+    """The first short pieces that have something in them, at most ``count``.
+
+    Where none are short the shortest: a row too long for the device must not end the run before it
+    has begun.
+    """
+    ready = np.flatnonzero(rows.lengths > 0)
     if not len(ready):
         raise InputError("every row is empty or was skipped; there is nothing to extract")
-    return ready
+    order = np.argsort(np.maximum(rows.lengths[ready], _SHORT), kind="stable")
+    return np.asarray(ready[order[:count]])
 
 
 def _free(out: Path) -> int:

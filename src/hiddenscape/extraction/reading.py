@@ -91,6 +91,12 @@ class Reading:
     def __post_init__(self) -> None:
         if self.on_oom not in ON_OOM:
             raise InputError(f"on_oom {self.on_oom!r} is not one of {', '.join(ON_OOM)}")
+        devices = {tensor.device for tensor in self.network.module.parameters()}
+        if self.on_oom == "cpu" and len(devices) > 1:
+            raise InputError(
+                f"on_oom 'cpu': the network lies on {len(devices)} devices and cannot be moved to "
+                "the processor and back; use 'skip', or a device map that leaves more room"
+            )
 
     def read(self, batches: Iterator[np.ndarray]) -> Iterator[Found]:
         """(pieces, {SITE@POOLING: tensor on the host}), in the order of the batches."""
@@ -145,6 +151,10 @@ class Reading:
         try:
             module.to("cpu")
             found = self.network.pooled(self.rows.batch(batch), self.requests)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise NetworkError(self._alone(piece)) from error
         finally:
             module.to(device)
         yield batch, found

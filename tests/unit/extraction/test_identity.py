@@ -69,3 +69,13 @@ def test_the_config_belongs_to_the_structure():
 
     assert hashed(heads=2) != hashed(heads=4)
     assert hashed(heads=2, _name_or_path="a", dtype="float32") == hashed(heads=2)
+
+
+def test_saving_a_network_does_not_make_it_another(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=9, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    module = transformers.GPT2Model(config).eval()
+    before = structure_hash(module)
+    module.save_pretrained(tmp_path)
+    assert structure_hash(module) == before
+    assert structure_hash(transformers.GPT2Model.from_pretrained(tmp_path)) == before

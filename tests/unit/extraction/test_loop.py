@@ -273,3 +273,16 @@ def test_ids_that_int32_cannot_hold_are_refused(tmp_path):
         token_dataset([np.array([2**32 + 5])])
     with pytest.raises(InputError, match="int32 cannot hold"):
         extract(network(), array_dataset(np.array([[2**32 + 5], [1]])), tmp_path)
+
+
+def test_a_long_first_row_does_not_end_the_run_in_the_probe(tmp_path):
+    class Narrow(Words):
+        def forward(self, input_ids: torch.Tensor, attention_mask: Any = None) -> torch.Tensor:
+            if input_ids.shape[1] > 10:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().forward(input_ids)
+
+    net = wrap_module(untrained_twin(Narrow(), seed=0), ["own"], kind="tokens")
+    ids = [[1] * 12, [2] * 11, [3, 4], [5]]
+    found = extract(net, token_dataset(ids), tmp_path, on_oom="skip")
+    assert found.status.tolist() == [3, 3, 0, 0]

@@ -13,8 +13,9 @@ from torch import nn
 from hiddenscape.data.arrays import array_dataset
 from hiddenscape.errors import InputError, NetworkError
 from hiddenscape.extraction import extract
-from hiddenscape.extraction.reading import Copies
+from hiddenscape.extraction.reading import Copies, Reading
 from hiddenscape.models.memory import out_of_memory
+from hiddenscape.models.network import wrap_module
 
 
 def points(rows: int = 40) -> np.ndarray:
@@ -142,3 +143,16 @@ def test_copies_from_a_gpu_hold_what_was_computed():
         assert pieces[0] == i
         assert (found["a"] == i).all()
         assert found["a"].is_pinned()
+
+
+def test_the_processor_may_be_too_small_as_well(tmp_path):
+    net, x = Small(5, huge=1.0), points()
+    net.to = lambda device: net  # type: ignore[method-assign]  # nothing is gained by moving
+    with pytest.raises(NetworkError, match="alone does not fit into the memory"):
+        extract(net, array_dataset(x), tmp_path, batch_size=8, sites="lin", on_oom="cpu")
+
+
+def test_a_network_on_several_devices_is_not_moved_to_the_processor():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, device="meta"))
+    with pytest.raises(InputError, match="lies on 2 devices"):
+        Reading(wrap_module(net), None, (), (), "cpu")  # type: ignore[arg-type]
