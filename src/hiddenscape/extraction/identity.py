@@ -117,7 +117,7 @@ def recorded_of(network: TorchNetwork, dataset: Dataset) -> dict[str, Any]:
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """Hash over the vocabulary and, of fast tokenizers, every rule."""
+    """Hash over the vocabulary, what is done with special tokens and, of fast ones, every rule."""
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = ""
@@ -125,7 +125,13 @@ def tokenizer_hash(tokenizer: Any) -> str:
         # How the last call padded and cut is a state, not a rule.
         whole = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
         rules = json.dumps(whole, sort_keys=True)
-    return hashlib.blake2b((vocabulary + rules).encode(), digest_size=16).hexdigest()
+    # What wraps the rules decides on special tokens too, and the rules do not say so.
+    flags = {name: getattr(tokenizer, name, None) for name in _TOKENIZER_FLAGS}
+    set_ = json.dumps({name: value for name, value in flags.items() if value})
+    return hashlib.blake2b((vocabulary + rules + set_).encode(), digest_size=16).hexdigest()
+
+
+_TOKENIZER_FLAGS = ("add_bos_token", "add_eos_token", "split_special_tokens")
 
 
 def _tokenizer(network: TorchNetwork, template: str | None) -> dict[str, Any]:

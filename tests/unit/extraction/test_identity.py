@@ -31,6 +31,8 @@ def test_a_tokenizer_is_its_rules_not_its_last_call():
     tokenizer(["a b", "a"], padding=True, truncation=True, max_length=1)
     assert tokenizer_hash(tokenizer) == before == tokenizer_hash(make())
     assert tokenizer_hash(make(lower=True)) != before
+    tokenizer.split_special_tokens = True
+    assert tokenizer_hash(tokenizer) != before
 
 
 def points_of(module: nn.Module, folder: Path) -> object:
