@@ -36,16 +36,10 @@ _HOME = {
     "mom_dimension": "dimension.moments",
     "mada_dimension": "dimension.moments",
     "mind_dimension": "dimension.mind",
+    "tle_dimension": "dimension.tle",
+    "binomial_dimension": "dimension.binomial",
     "pca_dimension": "dimension.pca",
     "participation_ratio": "dimension.pca",
-    # graph and dimension -> density
-    "KStar": "density.result",
-    "LogDensity": "density.result",
-    "k_star": "density.kstar",
-    "knn_density": "density.knn",
-    "kstar_density": "density.kstar_nn",
-    "k_peaks": "density.kstar_nn",
-    "pak_density": "density.pak",
     # graph and dimension -> density
     "KStar": "density.result",
     "LogDensity": "density.result",
@@ -144,13 +138,7 @@ if TYPE_CHECKING:
     from hiddenscape.density.pak import pak_density as pak_density
     from hiddenscape.density.result import KStar as KStar
     from hiddenscape.density.result import LogDensity as LogDensity
-    from hiddenscape.density.knn import knn_density as knn_density
-    from hiddenscape.density.kstar import k_star as k_star
-    from hiddenscape.density.kstar_nn import k_peaks as k_peaks
-    from hiddenscape.density.kstar_nn import kstar_density as kstar_density
-    from hiddenscape.density.pak import pak_density as pak_density
-    from hiddenscape.density.result import KStar as KStar
-    from hiddenscape.density.result import LogDensity as LogDensity
+    from hiddenscape.dimension.binomial import binomial_dimension as binomial_dimension
     from hiddenscape.dimension.decimation import decimation as decimation
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
@@ -163,6 +151,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.pca import pca_dimension as pca_dimension
     from hiddenscape.dimension.result import Dimension as Dimension
     from hiddenscape.dimension.result import DimensionCurve as DimensionCurve
+    from hiddenscape.dimension.tle import tle_dimension as tle_dimension
     from hiddenscape.dimension.two_nn import two_nn as two_nn
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError
     from hiddenscape.extraction import extract as extract

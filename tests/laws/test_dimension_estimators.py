@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
+from hiddenscape.dimension.binomial import binomial_dimension
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
 from hiddenscape.dimension.moments import mada_dimension, mom_dimension
 from hiddenscape.dimension.result import Dimension
+from hiddenscape.dimension.tle import tle_dimension
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
 from hiddenscape.results import note_words
@@ -38,6 +40,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "mada": on_graph(lambda g: mada_dimension(g, 10, form="corrected")),
     "mind": on_graph(lambda g: mind_dimension(g, 8)),
     "mind integer": on_graph(lambda g: mind_dimension(g, 8, integer=True)),
+    "binomial": on_graph(lambda g: binomial_dimension(g, 10)),
+    "tle": lambda x: tle_dimension(x, min(10, len(x) - 1)),
 }
 each = pytest.mark.parametrize("name", ESTIMATORS)
 

@@ -12,6 +12,7 @@ import pytest
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
 from hiddenscape.dimension.moments import mada_dimension, mom_dimension
+from hiddenscape.dimension.tle import tle_dimension
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
 from hiddenscape.testing.manifolds import ball
@@ -20,8 +21,6 @@ pytestmark = pytest.mark.real
 
 GROUPS = ("local ID (MLE, MOM, MADA, TLE, CorrInt, MiND)",)
 ELSEWHERE: dict[str, str] = {
-    "skdim-tle-small": "TLE: not offered yet",
-    "skdim-ref-ball5-dups-tle": "TLE: not offered yet",
     "skdim-ref-ball5-corrint": "correlation integral: not offered yet",
 }
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
@@ -91,3 +90,16 @@ def test_moments_of_ider_and_octave(cases: dict[str, Any], ball5: NeighborGraph,
     assert found.per_point is not None
     assert found.per_point[:10] == pytest.approx(want["first10"], rel=1e-9)
     assert found.value == pytest.approx(want["mean"], rel=1e-9)
+
+
+def test_tle_of_skdim_and_octave(cases: dict[str, Any], x30: np.ndarray) -> None:
+    small = tle_dimension(x30, 20, cut_unit="absolute", per_point=True)
+    assert small.per_point == pytest.approx(cases["skdim-tle-small"], abs=5e-5)
+    points = ball(150, 5, seed=3)
+    repeated = np.vstack([points, points[:30]])
+    want = cases["skdim-ref-ball5-dups-tle"]
+    found = tle_dimension(repeated, 20, cut_unit="absolute", duplicates="keep", per_point=True)
+    assert found.per_point is not None
+    assert found.per_point[:10] == pytest.approx(want["first10"], rel=1e-9)
+    assert found.value == pytest.approx(want["mean"], rel=1e-9)
+    assert "duplicates (60 of 180 rows at distance 0, keep)" in found.note
