@@ -37,6 +37,10 @@ def model_identity(network: TorchNetwork) -> dict[str, Any]:
     }
 
 
+def _attention(network: TorchNetwork) -> str | None:
+    return getattr(getattr(network.module, "config", None), "_attn_implementation", None)
+
+
 def structure_hash(module: nn.Module) -> str:
     """Hash over what the weights do not tell: kinds and settings of the modules, and the config.
 
@@ -73,7 +77,7 @@ def identity_of(
     return {
         "model": model_identity(network),
         "adapter": facts.get("adapter"),
-        "attn_implementation": facts.get("attn_implementation"),
+        "attn_implementation": facts.get("attn_implementation") or _attention(network),
         "intervention_hash": None,
         "tokenizer": _tokenizer(network, template) if dataset.kind == "text" else None,
         "processor_hash": _processor(network) if dataset.kind == "images" else None,

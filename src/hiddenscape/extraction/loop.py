@@ -42,6 +42,7 @@ class Filling:
     folder: Path
     silent: dict[str, int] = field(default_factory=dict)
     rounding: dict[str, object] = field(default_factory=dict)
+    told: bool = False
     dead: int = 0
 
     @property
@@ -272,8 +273,9 @@ def _journal(filling: Filling, start: int, stop: int, bad: dict[str, int]) -> No
     }
     if filling.reading.splits:
         entry["out_of_memory"] = filling.reading.splits
-    if filling.rounding:
+    if filling.rounding and not filling.told:
         entry["neighbors_kept"] = filling.rounding
+        filling.told = True
     with (log / f"extract-{os.getpid()}.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry, sort_keys=True) + "\n")
     filling.reading.splits.clear()

@@ -105,6 +105,7 @@ class Reading:
             for part in self._allowed(batch):
                 for pieces, found in self._one(part):
                     yield from copies.put(pieces, found)
+                    del found  # or it would lie on the device through the next pass
         yield from copies.drain()
 
     def _allowed(self, batch: np.ndarray) -> Iterator[np.ndarray]:

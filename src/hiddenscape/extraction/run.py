@@ -235,7 +235,8 @@ def extract(
         writer = StoreWriter(store, plan.manifest, overwrite=overwrite, strict=strict, clean=clean)
         todo = mine(writer.missing(), plan.manifest.ranges, share)
         check_space(plan, sum(stop - start for start, stop in todo))
-        if add is None:
+        # A late process must not put preliminary statuses over final ones.
+        if add is None and (overwrite or not (folder / "rows.csv").exists()):
             _write_rows(folder, dataset, rows, rows.status, store_text=store_text)
         reading = Reading(wrapped, rows, requests, dataset.ids, on_oom)
         fill(Filling(reading, plan, writer, folder), todo, progress)

@@ -6,6 +6,13 @@ import torch
 
 __all__ = ["out_of_memory"]
 
+_SIGNS = (
+    "can't allocate memory",  # torch on the processor
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out: on an accelerator, or in torch on the processor.
@@ -20,4 +27,4 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

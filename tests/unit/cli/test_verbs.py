@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,22 @@ def test_rows_are_computed_again_and_sites_are_added(tmp_path: Path, cli: Any) -
     again = cli("extract", *given, "--sites", "mlp_act.0", "--add", "other")
     assert again.code == 1
     assert "is there already" in again.err
+
+
+def test_points_that_the_network_does_not_give_are_found(tmp_path: Path, cli: Any) -> None:
+    out = tmp_path / "run"
+    given = ["--network", "demo", "--data", "digits", "--limit", "30", "--out", str(out)]
+    assert cli("extract", *given).code == 0
+    info = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    nets = tmp_path / "nets.py"
+    nets.write_text(
+        "from hiddenscape.models.demo import load_demo_network\n"
+        "def make():\n    return load_demo_network(None, untrained=True, seed=3)\n",
+        encoding="utf-8",
+    )
+    info["config"]["network"] = f"python:{nets}:make"
+    (out / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    answer = cli("verify", out, "--deep", "4")
+    assert answer.code == 1
+    assert "NOT good" in answer.err
+    assert "model.weights_hash" in answer.err

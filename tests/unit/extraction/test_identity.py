@@ -81,3 +81,19 @@ def test_saving_a_network_does_not_make_it_another(tmp_path):
     module.save_pretrained(tmp_path)
     assert structure_hash(module) == before
     assert structure_hash(transformers.GPT2Model.from_pretrained(tmp_path)) == before
+
+
+def test_the_attention_of_a_wrapped_network_is_part_of_it(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    import hiddenscape as hs
+
+    config = transformers.GPT2Config(
+        n_layer=1, n_embd=8, n_head=2, vocab_size=20, bos_token_id=None, eos_token_id=None
+    )
+    module = transformers.GPT2Model(config)
+    module.set_attn_implementation("eager")
+    data = hs.token_dataset([[1, 2, 3], [4, 5]])
+    hs.extract(module, data, tmp_path)
+    module.set_attn_implementation("sdpa")
+    with pytest.raises(ManifestMismatch, match="attn_implementation"):
+        hs.extract(module, data, tmp_path)
