@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ hiddenscape extract --network ./checkpoint --data rows.csv --text prompt --label
 hiddenscape extract run.toml --shard 0/4
 hiddenscape extract run.toml --sites mlp_act.* --add mlp
 """
+_SHOWN = 5
 
 
 @click.command("extract", cls=Verb, examples=_EXAMPLES)
@@ -83,4 +85,23 @@ def command(
     if unfinished := run.unfinished:
         say(f"this share is done; files of other shares are missing in {', '.join(unfinished)}")
         return PARTIAL
+    for line in _remarks(run.representations):
+        say(f"warning: {line}")
     return None
+
+
+def _remarks(found: hs.RepresentationSet) -> list[str]:
+    """What is not among the points though it was asked for: rows without values, sites."""
+    words = ("ok", "empty", "skipped", "failed")
+    counts = Counter(int(code) for code in found.status)
+    lines = []
+    if told := ", ".join(f"{counts[i]} {w}" for i, w in enumerate(words) if i and counts[i]):
+        lines.append(f"{told} of {len(found.status)} rows: see the column status of rows.csv")
+    withdrawn = dict(found.manifest.recorded.get("withdrawn") or {})
+    lines += [
+        f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:_SHOWN]
+    ]
+    if len(withdrawn) > _SHOWN:
+        more = len(withdrawn) - _SHOWN
+        lines.append(f"{more} more sites were not offered: see acts/manifest.json")
+    return lines

@@ -334,7 +334,8 @@ def _tokens(network: TorchNetwork, dataset: Dataset, spans: CharSpans) -> Tokens
         if network.tokenizer is None:
             raise InputError(
                 f"network {network.name!r} has no tokenizer, so it cannot read text; give rows of "
-                "token ids (token_dataset), or keep the tokenizer's files beside the weights"
+                "token ids (token_dataset), name a tokenizer (--tokenizer), or keep its files "
+                "beside the weights"
             )
         return tokenize(network.tokenizer, _one_by_one(dataset), spans=spans)
     if spans:

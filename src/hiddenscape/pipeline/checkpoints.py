@@ -123,7 +123,9 @@ def find_checkpoints(spec: RunSpec) -> Found:
             "give them other names"
         )
     if not names:
-        raise NetworkError(f"{spec.network}: none of the revisions is there")
+        raise NetworkError(
+            f"{spec.network}: none of the revisions is there; the first: {found.missing[0][1]}"
+        )
     ordered = list(found.checkpoints)
     if all(c.step is not None for c in ordered):
         ordered.sort(key=lambda c: c.step or 0)

@@ -94,3 +94,31 @@ def test_missing_options_are_usage_errors(cli: Any, proteins: tuple[Path, Path])
     answer = cli("run", *flags, "--sequences", "lower")
     assert answer.code == 2
     assert "'lower' is not one of 'upper', 'rare_x'" in answer.err
+
+
+def test_extract_tells_of_rows_without_values_and_sites_not_offered(
+    cli: Any, hub_names: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "t.txt"
+    texts.write_text("one\n\ntwo\n" + "x" * 40 + "\nthree\n")
+    flags = ["--data", texts, "--max-length", 20, "--overlength", "skip"]
+    command = ["extract", "--network", hub_names / "gpt2", *flags, "--out", tmp_path / "a"]
+    for _ in range(2):  # a finished run says it again
+        answer = cli(*command)
+        assert answer.code == 0, answer.err
+        assert "warning: 1 empty, 1 skipped of 5 rows: see the column status" in answer.err
+
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "class Mixes(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x - x.mean(0)\n"
+        "def make():\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(4, 3), Mixes())\n"
+    )
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(9, 4)).astype("float32"))
+    network = f"python:{tmp_path / 'nets.py'}:make"
+    answer = cli("extract", "--network", network, "--data", tmp_path / "x.npy", "--pooling", "flat",
+                 "--out", tmp_path / "b")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "warning: site module:1 was not offered: self-check 'row independence'" in answer.err

@@ -439,7 +439,7 @@ def test_networks_that_padding_disturbs_get_rows_of_equal_length(tmp_path):
 
 
 def test_data_and_network_must_fit(tmp_path, token_network):
-    with pytest.raises(InputError, match="has no tokenizer"):
+    with pytest.raises(InputError, match=r"has no tokenizer.*--tokenizer"):
         extract(token_network(), text_dataset(["a", "b"]), tmp_path)
     with pytest.raises(InputError, match="eats token ids"):
         extract(token_network(), array_dataset(points()), tmp_path)
