@@ -38,6 +38,11 @@ _HOME = {
     "mind_dimension": "dimension.mind",
     "tle_dimension": "dimension.tle",
     "binomial_dimension": "dimension.binomial",
+    "abide": "dimension.abide",
+    "agride": "dimension.abide",
+    "CorrelationIntegral": "dimension.correlation",
+    "correlation_integral": "dimension.correlation",
+    "correlation_dimension": "dimension.correlation",
     "pca_dimension": "dimension.pca",
     "participation_ratio": "dimension.pca",
     # graph and dimension -> density
@@ -138,7 +143,12 @@ if TYPE_CHECKING:
     from hiddenscape.density.pak import pak_density as pak_density
     from hiddenscape.density.result import KStar as KStar
     from hiddenscape.density.result import LogDensity as LogDensity
+    from hiddenscape.dimension.abide import abide as abide
+    from hiddenscape.dimension.abide import agride as agride
     from hiddenscape.dimension.binomial import binomial_dimension as binomial_dimension
+    from hiddenscape.dimension.correlation import CorrelationIntegral as CorrelationIntegral
+    from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
+    from hiddenscape.dimension.correlation import correlation_integral as correlation_integral
     from hiddenscape.dimension.decimation import decimation as decimation
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan

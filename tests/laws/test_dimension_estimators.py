@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
+from hiddenscape.dimension.abide import abide, agride
 from hiddenscape.dimension.binomial import binomial_dimension
+from hiddenscape.dimension.correlation import correlation_dimension
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
 from hiddenscape.dimension.moments import mada_dimension, mom_dimension
@@ -41,6 +43,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "mind": on_graph(lambda g: mind_dimension(g, 8)),
     "mind integer": on_graph(lambda g: mind_dimension(g, 8, integer=True)),
     "binomial": on_graph(lambda g: binomial_dimension(g, 10)),
+    "abide": on_graph(abide),
+    "agride": on_graph(agride),
+    "correlation": lambda x: correlation_dimension(x, 5, min(10, len(x) - 1)),
     "tle": lambda x: tle_dimension(x, min(10, len(x) - 1)),
 }
 each = pytest.mark.parametrize("name", ESTIMATORS)

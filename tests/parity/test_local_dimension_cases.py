@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hiddenscape.dimension.correlation import correlation_dimension
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
 from hiddenscape.dimension.moments import mada_dimension, mom_dimension
@@ -20,9 +21,7 @@ from hiddenscape.testing.manifolds import ball
 pytestmark = pytest.mark.real
 
 GROUPS = ("local ID (MLE, MOM, MADA, TLE, CorrInt, MiND)",)
-ELSEWHERE: dict[str, str] = {
-    "skdim-ref-ball5-corrint": "correlation integral: not offered yet",
-}
+ELSEWHERE: dict[str, str] = {}
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
 
 
@@ -103,3 +102,9 @@ def test_tle_of_skdim_and_octave(cases: dict[str, Any], x30: np.ndarray) -> None
     assert found.per_point[:10] == pytest.approx(want["first10"], rel=1e-9)
     assert found.value == pytest.approx(want["mean"], rel=1e-9)
     assert "duplicates (60 of 180 rows at distance 0, keep)" in found.note
+
+
+def test_correlation_of_ider(cases: dict[str, Any]) -> None:
+    points = np.hstack([ball(300, 5, seed=0), np.zeros((300, 5))])
+    found = correlation_dimension(points, 10, 20)
+    assert found.value == pytest.approx(cases["skdim-ref-ball5-corrint"], rel=1e-9)

@@ -164,7 +164,7 @@ def _why(lists: Lists) -> str:
 
 
 def _of_patches(u: np.ndarray, products: np.ndarray, cut: float, relative: bool) -> FloatVector:
-    """One estimate per neighbourhood: distances u (p, k), inner products about the row (p, k, k)."""
+    """One estimate per neighbourhood: distances (p, k), inner products about the row (p, k, k)."""
     p, k = u.shape
     radius = u[:, -1]
     # In units of the radius, so that nothing overflows and rounding is known.
