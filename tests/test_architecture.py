@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "dimension": {"neighbors", "kernels"},
     "comparison": {"neighbors", "kernels"},
     "density": {"neighbors", "kernels"},
+    "clustering": {"density", "neighbors", "kernels"},
     "analyses": {"neighbors", "kernels", "dimension", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
     "training": {"models", "data", "store", "engines"},

@@ -53,6 +53,15 @@ _HOME = {
     "kstar_density": "density.kstar_nn",
     "k_peaks": "density.kstar_nn",
     "pak_density": "density.pak",
+    # density -> clusters
+    "Clusters": "clustering.result",
+    "adp": "clustering.adp",
+    "DecisionGraph": "clustering.density_peaks",
+    "decision_graph": "clustering.density_peaks",
+    "density_peaks": "clustering.density_peaks",
+    "MergeTree": "clustering.topography",
+    "merge_tree": "clustering.topography",
+    "label_agreement": "clustering.agreement",
     # comparisons
     "Overlap": "comparison.overlap",
     "neighborhood_overlap": "comparison.overlap",
@@ -116,6 +125,14 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from hiddenscape.analyses import ANALYSES as ANALYSES
+    from hiddenscape.clustering.adp import adp as adp
+    from hiddenscape.clustering.agreement import label_agreement as label_agreement
+    from hiddenscape.clustering.density_peaks import DecisionGraph as DecisionGraph
+    from hiddenscape.clustering.density_peaks import decision_graph as decision_graph
+    from hiddenscape.clustering.density_peaks import density_peaks as density_peaks
+    from hiddenscape.clustering.result import Clusters as Clusters
+    from hiddenscape.clustering.topography import MergeTree as MergeTree
+    from hiddenscape.clustering.topography import merge_tree as merge_tree
     from hiddenscape.comparison.imbalance import Imbalance as Imbalance
     from hiddenscape.comparison.imbalance import information_imbalance as information_imbalance
     from hiddenscape.comparison.imbalance import (
