@@ -17,6 +17,7 @@ On the command line underscores become hyphens and lists are separated by commas
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -39,8 +40,15 @@ def _option(
     *,
     choices: tuple[str, ...] = (),
     minimum: int | None = None,
+    pattern: str = "",
 ) -> Any:
-    metadata = {"group": group, "help": help, "choices": choices, "minimum": minimum}
+    metadata = {
+        "group": group,
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "pattern": pattern,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -235,6 +243,7 @@ class RunSpec:
         "How tokens become one point per row: mean, mean_all, last, cls, token:I, span:NAME, flat, "
         "gap, gmax; or tokens, to keep every one.",
         ("mean",),
+        pattern=r"mean|mean_all|last|cls|token:-?\d+|span:[^,@:\s]+|flat|gap|gmax|tokens",
     )
     batch_tokens: int = _option("extraction", "Padded tokens per batch at most.", 4096, minimum=1)
     batch_size: int | None = _option(
@@ -251,6 +260,7 @@ class RunSpec:
         "extraction",
         "What to do with longer rows: error, truncate:head, truncate:tail, window:STRIDE, skip.",
         "error",
+        pattern=r"error|truncate:head|truncate:tail|window:[1-9]\d*|skip",
     )
     shard_rows: int | None = _option(
         "extraction", "Rows per file of the store; chosen by size if not given.", None, minimum=1
@@ -397,6 +407,8 @@ class Option:
         Allowed values; empty where anything goes.
     minimum : int or None
         Smallest allowed number.
+    pattern : str
+        Regular expression that a text must match as a whole; empty where anything goes.
     default : object
     """
 
@@ -408,6 +420,7 @@ class Option:
     optional: bool
     choices: tuple[str, ...]
     minimum: int | None
+    pattern: str
     default: Any
 
     @property
@@ -439,6 +452,8 @@ class Option:
         if self.choices and value not in self.choices:
             allowed = ", ".join(self.choices)
             raise ConfigError(f"{self.name}: got {value!r}, expected one of {allowed}")
+        if self.pattern and re.fullmatch(self.pattern, value) is None:
+            raise ConfigError(f"{self.name}: got {value!r}, expected one of: {self.help}")
         if self.minimum is not None and value < self.minimum:
             raise ConfigError(f"{self.name}: got {value}, expected at least {self.minimum}")
         return value
@@ -473,6 +488,7 @@ def _describe(f: Field[Any], hint: Any) -> Option:
         optional=type(None) in getattr(hint, "__args__", ()),
         choices=f.metadata["choices"],
         minimum=f.metadata["minimum"],
+        pattern=f.metadata["pattern"],
         default=f.default,
     )
 

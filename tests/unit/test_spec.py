@@ -20,7 +20,11 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 def _values(option: Option) -> st.SearchStrategy[object]:
     low = 0 if option.minimum is None else option.minimum
     one: st.SearchStrategy[object] = {
-        str: st.sampled_from(option.choices) if option.choices else TEXTS,
+        str: st.from_regex(option.pattern, fullmatch=True)
+        if option.pattern
+        else st.sampled_from(option.choices)
+        if option.choices
+        else TEXTS,
         int: st.integers(low, 10**9),
         bool: st.booleans(),
     }[option.kind]
@@ -116,3 +120,23 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_required_fields_are_asked_for_by_flag_and_by_key() -> None:
     with pytest.raises(ConfigError, match="data is missing: give --data, or data = "):
         RunSpec(network="gpt2").require("network", "data")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pooling", ["average"]), ("pooling", ["token:x"]), ("overlength", "window:0"),
+     ("overlength", "cut")],
+)  # fmt: skip
+def test_a_mistyped_form_is_an_error_of_the_spec(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{field}: got"):
+        RunSpec(**{field: value})
+
+
+def test_every_pooling_and_policy_can_be_written_in_a_spec() -> None:
+    from hiddenscape.data.tokens import OVERLENGTH
+    from hiddenscape.models.pooling import POOLINGS
+
+    forms = [how.replace("I", "-2").replace("NAME", "subject") for how in POOLINGS]
+    assert RunSpec(pooling=forms).pooling == tuple(forms)
+    for policy in OVERLENGTH:
+        assert RunSpec(overlength=policy.replace("STRIDE", "64")).overlength.startswith(policy[:4])

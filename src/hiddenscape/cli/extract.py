@@ -83,7 +83,8 @@ def command(
         )
     click.echo(run.path)
     if unfinished := run.unfinished:
-        say(f"this share is done; files of other shares are missing in {', '.join(unfinished)}")
+        where = ", ".join(str(run.path) if name == "." else name for name in unfinished)
+        say(f"this share is done; files of other shares are missing in {where}")
         return PARTIAL
     for line in _remarks(run.representations):
         say(f"warning: {line}")

@@ -321,7 +321,8 @@ def _arrays(network: TorchNetwork, dataset: Dataset, batch_size: int | None) -> 
     if dataset.kind not in ("arrays", "images"):
         raise InputError(
             f"network {network.name!r} eats {network.kind}, data set {dataset.name!r} holds "
-            f"{dataset.kind}; give it arrays (rows, ...) or images"
+            f"{dataset.kind}; give it arrays (rows, ...) or images, or, if it eats token ids, say "
+            "so: wrap_module(module, kind='tokens', tokenizer=...)"
         )
     if batch_size is None:
         first = dataset.take([0])

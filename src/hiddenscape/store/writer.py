@@ -201,8 +201,7 @@ def _claim(folder: Path, manifest: Manifest, *, strict: bool) -> tuple[str, ...]
     stored = read_manifest(path)
     wrong = differences(stored.identity, manifest.identity)
     if wrong:
-        # A hash says least to a person: where another field differs too, name that one.
-        telling = min(wrong, key=lambda field: field[0].endswith(("hash", "fingerprint")))
+        telling = min(wrong, key=lambda field: _tells(field[0]))
         raise _mismatch(folder, telling, "write elsewhere (--out) or begin anew (--overwrite)")
     changed = differences(stored.environment, manifest.environment)
     if strict and changed:
@@ -211,6 +210,15 @@ def _claim(folder: Path, manifest: Manifest, *, strict: bool) -> tuple[str, ...]
         f"{name} is {describe(new)}, the store was begun with {describe(old)}"
         for name, old, new in changed
     )
+
+
+_CAUSES = ("model.id", "model.class", "dataset.rows", "model.", "adapter", "tokenizer.id")
+
+
+def _tells(name: str) -> tuple[bool, int]:
+    """What a person learns most from comes first: causes before effects, hashes last."""
+    cause = next((i for i, start in enumerate(_CAUSES) if name.startswith(start)), len(_CAUSES))
+    return name.endswith(("hash", "fingerprint")), cause
 
 
 def _mismatch(folder: Path, wrong: tuple[str, object, object], remedy: str) -> ManifestMismatch:

@@ -39,6 +39,8 @@ def test_a_flag_of_every_option_reaches_the_spec(cli: Any, seen: list[RunSpec]) 
     flags: list[str] = []
     for option in options():
         value = option.choices[-1] if option.choices else samples[option.kind]
+        if option.pattern:
+            value = option.default[0] if option.many else option.default
         expected[option.name] = (value,) if option.many else value
         flag = f"--{option.name.replace('_', '-')}"
         flags += [flag] if option.kind is bool else [flag, str(value)]
