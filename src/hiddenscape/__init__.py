@@ -62,6 +62,8 @@ _HOME = {
     "MergeTree": "clustering.topography",
     "merge_tree": "clustering.topography",
     "label_agreement": "clustering.agreement",
+    "Stability": "clustering.stability",
+    "cluster_stability": "clustering.stability",
     # comparisons
     "Overlap": "comparison.overlap",
     "neighborhood_overlap": "comparison.overlap",
@@ -131,6 +133,8 @@ if TYPE_CHECKING:
     from hiddenscape.clustering.density_peaks import decision_graph as decision_graph
     from hiddenscape.clustering.density_peaks import density_peaks as density_peaks
     from hiddenscape.clustering.result import Clusters as Clusters
+    from hiddenscape.clustering.stability import Stability as Stability
+    from hiddenscape.clustering.stability import cluster_stability as cluster_stability
     from hiddenscape.clustering.topography import MergeTree as MergeTree
     from hiddenscape.clustering.topography import merge_tree as merge_tree
     from hiddenscape.comparison.imbalance import Imbalance as Imbalance
