@@ -43,6 +43,9 @@ _HOME = {
     "CorrelationIntegral": "dimension.correlation",
     "correlation_integral": "dimension.correlation",
     "correlation_dimension": "dimension.correlation",
+    "fishers_dimension": "dimension.fishers",
+    "spectrum_dimension": "dimension.spectrum",
+    "count_components": "dimension.spectrum",
     "pca_dimension": "dimension.pca",
     "participation_ratio": "dimension.pca",
     # graph and dimension -> density
@@ -171,6 +174,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
     from hiddenscape.dimension.correlation import correlation_integral as correlation_integral
     from hiddenscape.dimension.decimation import decimation as decimation
+    from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
     from hiddenscape.dimension.mind import mind_dimension as mind_dimension
@@ -182,6 +186,8 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.pca import pca_dimension as pca_dimension
     from hiddenscape.dimension.result import Dimension as Dimension
     from hiddenscape.dimension.result import DimensionCurve as DimensionCurve
+    from hiddenscape.dimension.spectrum import count_components as count_components
+    from hiddenscape.dimension.spectrum import spectrum_dimension as spectrum_dimension
     from hiddenscape.dimension.tle import tle_dimension as tle_dimension
     from hiddenscape.dimension.two_nn import two_nn as two_nn
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError

@@ -14,6 +14,7 @@ from hiddenscape.comparison.imbalance import information_imbalance
 from hiddenscape.comparison.overlap import neighborhood_overlap
 from hiddenscape.dimension.gride import gride, gride_scan
 from hiddenscape.dimension.pca import participation_ratio, pca_dimension
+from hiddenscape.dimension.spectrum import count_components, spectrum_dimension
 from hiddenscape.dimension.two_nn import TWO_NN_PRESETS, two_nn
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
@@ -23,12 +24,7 @@ from hiddenscape.testing.manifolds import ball, pareto_graph
 pytestmark = pytest.mark.real
 
 GROUPS = ("twonn", "decimation", "gride", "neighbours", "duplicates", "PCA and signal rank")
-ELSEWHERE = {
-    "skdim-lpca-small": "other eigenvalue rules (FO, Fan, maxgap): not offered yet",
-    "skdim-ref-rank-n500_p128_r3": "signal rank rules: not offered yet",
-    "skdim-brokenstick": "signal rank rule: not offered yet",
-    "skdim-minka": "signal rank rule: not offered yet",
-}
+ELSEWHERE: dict[str, str] = {}
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
 
 
@@ -243,3 +239,36 @@ def test_participation_ratio_of_skdim(cases: dict[str, Any]) -> None:
     assert participation_ratio(points).value == pytest.approx(want["centred"], rel=1e-5)
     raw = participation_ratio(points, centered=False).value
     assert raw == pytest.approx(want["uncentred"], rel=1e-5)
+
+
+def test_linear_rules_of_skdim(cases: dict[str, Any]) -> None:
+    points = np.hstack([ball(30, 5, seed=0), np.zeros((30, 5))])
+    found = [spectrum_dimension(points, r).value for r in ("fukunaga_olsen", "fan", "max_gap")]
+    assert found == cases["skdim-lpca-small"]
+    assert count_components([10, 1, 1, 1], "broken_stick") == cases["skdim-brokenstick"]
+
+
+def test_signal_rank_of_r(cases: dict[str, Any]) -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    theta = np.zeros(128)
+    theta[:3] = 10, 6, 3
+    points = np.random.RandomState(0).randn(500, 128) * np.sqrt(1 + theta)
+    points = points @ (linalg.hadamard(128) / np.sqrt(128))
+    edge, hard, denoised = (
+        spectrum_dimension(points, rule, noise=1.0).value
+        for rule in ("marchenko_pastur", "gavish_donoho", "denoised")
+    )
+    parallel = spectrum_dimension(points, "parallel").value
+    assert [edge, hard, parallel, denoised] == cases["skdim-ref-rank-n500_p128_r3"]
+
+
+def test_minka_of_scikit_learn(cases: dict[str, Any]) -> None:
+    assert cases["skdim-minka"] == "equal"
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    rng = np.random.RandomState(0)
+    scales = np.ones(20)
+    scales[:5] = 3, 2.5, 2, 1.5, 1.3
+    for _ in range(10):
+        points = rng.randn(200, 20) * scales
+        want = decomposition.PCA(n_components="mle").fit(points).n_components_
+        assert spectrum_dimension(points, "minka").value == want
