@@ -43,6 +43,10 @@ _HOME = {
     "CorrelationIntegral": "dimension.correlation",
     "correlation_integral": "dimension.correlation",
     "correlation_dimension": "dimension.correlation",
+    "ess_dimension": "dimension.ess",
+    "ess_of_patch": "dimension.ess",
+    "ph0_dimension": "dimension.spanning_tree",
+    "tree_lengths": "dimension.spanning_tree",
     "fishers_dimension": "dimension.fishers",
     "spectrum_dimension": "dimension.spectrum",
     "count_components": "dimension.spectrum",
@@ -174,6 +178,8 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
     from hiddenscape.dimension.correlation import correlation_integral as correlation_integral
     from hiddenscape.dimension.decimation import decimation as decimation
+    from hiddenscape.dimension.ess import ess_dimension as ess_dimension
+    from hiddenscape.dimension.ess import ess_of_patch as ess_of_patch
     from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
@@ -186,6 +192,8 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.pca import pca_dimension as pca_dimension
     from hiddenscape.dimension.result import Dimension as Dimension
     from hiddenscape.dimension.result import DimensionCurve as DimensionCurve
+    from hiddenscape.dimension.spanning_tree import ph0_dimension as ph0_dimension
+    from hiddenscape.dimension.spanning_tree import tree_lengths as tree_lengths
     from hiddenscape.dimension.spectrum import count_components as count_components
     from hiddenscape.dimension.spectrum import spectrum_dimension as spectrum_dimension
     from hiddenscape.dimension.tle import tle_dimension as tle_dimension

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hiddenscape.dimension.ess import ess_of_patch
 from hiddenscape.dimension.fishers import fishers_dimension
+from hiddenscape.dimension.spanning_tree import tree_lengths
 from hiddenscape.testing.manifolds import ball
 
 pytestmark = pytest.mark.real
 
 GROUPS = ("ESS, DANCo, FisherS, PH0",)
 ELSEWHERE: dict[str, str] = {
-    "skdim-ess-once": "ESS: not offered yet",
-    "skdim-ref-ball5-ess": "ESS: not offered yet",
     "skdim-ref-ball5-danco-stats": "DANCo: not offered yet",
     "skdim-ref-ball5-danco": "DANCo: not offered yet",
-    "skdim-ph-duplicates": "PH0: not offered yet",
 }
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
 
@@ -44,3 +43,19 @@ def test_fishers_of_octave(cases: dict[str, Any]) -> None:
     want = cases["skdim-ref-ball5-fishers"]
     assert found.value == pytest.approx(want["n_single"], rel=1e-9)
     assert found.parameters["profile"] == pytest.approx(want["n_alpha"], rel=1e-9)
+
+
+def test_ess_of_r(cases: dict[str, Any]) -> None:
+    points = np.hstack([ball(30, 5, seed=0), np.zeros((30, 5))])
+    found = [*ess_of_patch(points), *ess_of_patch(points, form="b")]
+    found += ess_of_patch(points, vectors=2)
+    assert found == pytest.approx(cases["skdim-ess-once"], rel=1e-5)
+    first30 = np.hstack([ball(300, 5, seed=0), np.zeros((300, 5))])[:30]
+    got = [ess_of_patch(first30, form=form)[0] for form in ("a", "b")]
+    assert got == pytest.approx(cases["skdim-ref-ball5-ess"], rel=1e-9)
+
+
+def test_a_tree_keeps_its_edges_of_length_zero(cases: dict[str, Any]) -> None:
+    lengths = tree_lengths([[0.0], [0.0], [1.0]])
+    assert len(lengths) == 2
+    assert lengths.sum() == pytest.approx(cases["skdim-ph-duplicates"])

@@ -76,8 +76,8 @@ def fishers_dimension(
 
     Notes
     -----
-    O(n^2 m) in blocks for m components. A global, linear view: curvature counts as for PCA (3 on the
-    sphere of dimension 2, 2.9 on a swiss roll).
+    O(n^2 m) in blocks for m components. A global, linear view: curvature counts as for
+    PCA (3 on the sphere of dimension 2, 2.9 on a swiss roll).
 
     Examples
     --------
