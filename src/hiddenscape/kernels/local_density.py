@@ -54,22 +54,37 @@ def _log_ratio(a: float, b: float) -> float:
 
 
 @jit
-def _moments(log_shell: np.ndarray, k: int, a: float) -> tuple[float, float, float]:
-    """log sum, mean of l and its variance under the weights v_l exp(a l), l centred."""
+def _balance(log_shell: np.ndarray, k: int, a: float) -> tuple[float, float, float]:
+    """log sum of the weights v_l exp(a l), l centred; and what is zero at the root, with its slope.
+
+    The mean of l is zero where the outer and the inner half pull equally. Compared are the
+    logarithms of the two pulls: their difference rises with a slope of at least 1 everywhere, even
+    where one shell in the middle holds all weight that a float64 can tell from zero.
+    """
     middle = 0.5 * (k + 1)
-    top = -math.inf
+    peak = np.array([-math.inf, -math.inf, -math.inf])
     for i in range(k):
-        top = max(top, log_shell[i] + a * (i + 1 - middle))
-    total, first, second = 0.0, 0.0, 0.0
+        l = i + 1 - middle  # noqa: E741
+        side = 0 if l < 0 else (2 if l > 0 else 1)
+        peak[side] = max(peak[side], log_shell[i] + a * l)
+    total, pull, square = np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(k):
         # A shell without volume has log -inf and weighs nothing.
+        if log_shell[i] == -math.inf:
+            continue
         l = i + 1 - middle  # noqa: E741
-        w = math.exp(log_shell[i] + a * l - top)
-        total += w
-        first += w * l
-        second += w * l * l
-    mean = first / total
-    return top + math.log(total), mean, second / total - mean * mean
+        side = 0 if l < 0 else (2 if l > 0 else 1)
+        w = math.exp(log_shell[i] + a * l - peak[side])
+        total[side] += w
+        pull[side] += w * abs(l)
+        square[side] += w * l * l
+    top = max(peak[0], peak[1], peak[2])
+    whole = 0.0
+    for side in range(3):
+        if total[side] > 0.0:
+            whole += total[side] * math.exp(peak[side] - top)
+    gap = peak[2] + math.log(pull[2]) - peak[0] - math.log(pull[0])
+    return top + math.log(whole), gap, square[2] / pull[2] + square[0] / pull[0]
 
 
 @jit
@@ -115,34 +130,28 @@ def shell_fit(distances: np.ndarray, ks: np.ndarray, dimension: float, out: np.n
             out[i, 1] = math.nan
             without += 1
             continue
-        low, high, a, width = -math.inf, math.inf, 0.0, 1.0
-        total, step, mean = 0.0, 0.0, 0.0
+        # The slope is at least 1: the root is no farther from 0 than the gap there.
+        a, step = 0.0, 0.0
+        total, gap, slope = _balance(log_shell, k, a)
+        low, high = -abs(gap), abs(gap)
         for _ in range(_STEPS):
-            total, mean, variance = _moments(log_shell, k, a)
-            step = mean / variance if variance > 0.0 else math.inf
+            step = gap / slope
             if abs(step) * k <= _ENOUGH * (1.0 + abs(a) * k):
                 break
-            if mean > 0.0:
+            if gap > 0.0:
                 high = a
             else:
                 low = a
             new = a - step
-            if math.isinf(low):
-                if not new > a - width:
-                    new = a - width
-                width *= 2.0
-            elif math.isinf(high):
-                if not new < a + width:
-                    new = a + width
-                width *= 2.0
-            elif not low < new < high:
+            if not low < new < high:
                 new = 0.5 * (low + high)
                 if not low < new < high:
                     step = 0.0
                     break
             a = new
-        # The last step is too small to need another sum: F changes by minus the mean of l.
+            total, gap, slope = _balance(log_shell, k, a)
+        # The last step is too small to need another sum: there F changes by minus the mean of l.
         middle = 0.5 * (k + 1)
-        out[i, 0] = math.log(k) - total - a * middle + (mean + middle) * step
+        out[i, 0] = math.log(k) - total - (a - step) * middle
         out[i, 1] = a - step
     return without

@@ -244,3 +244,25 @@ def test_results_cannot_be_changed() -> None:
     assert found.parameters["dimension"] == 3.0
     assert found.parameters["alpha"] == 1e-6
     assert found.parameters["k"] == "k*"
+
+
+@pytest.mark.parametrize("d", [1.0, 30.0, 3000.0, 1e5])
+def test_pak_of_three_neighbors_in_closed_form(d: float) -> None:
+    # Shells at -1, 0, 1 around the middle: the outer two balance at a = log(v_1 / v_3) / 2. At
+    # large d the middle shell holds all weight that a float64 can see, and a is in the rest.
+    rng = np.random.default_rng(27)
+    r = np.sort(rng.uniform(1, 2, size=(50, 3)), axis=1)
+    graph = NeighborGraph.from_arrays(
+        (np.arange(50)[:, None] + np.arange(1, 4)) % 50, r, exact=True
+    )
+    log_q = d * np.log(r)
+    log_v = np.column_stack(
+        [
+            log_q[:, 0],
+            *(log_q[:, j] + np.log(-np.expm1(log_q[:, j - 1] - log_q[:, j])) for j in (1, 2)),
+        ]
+    )
+    a = (log_v[:, 0] - log_v[:, 2]) / 2
+    f = np.log(3) - logsumexp(log_v + a[:, None] * np.arange(1, 4), axis=1)
+    want = f - np.log(50) - 0.5 * d * np.log(np.pi) + gammaln(d / 2 + 1)
+    assert pak_density(graph, dimension=d, k=3).values == pytest.approx(want, rel=1e-9, abs=1e-9)
