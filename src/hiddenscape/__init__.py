@@ -47,6 +47,7 @@ _HOME = {
     "ess_of_patch": "dimension.ess",
     "ph0_dimension": "dimension.spanning_tree",
     "tree_lengths": "dimension.spanning_tree",
+    "box_counting": "dimension.boxes",
     "fishers_dimension": "dimension.fishers",
     "spectrum_dimension": "dimension.spectrum",
     "count_components": "dimension.spectrum",
@@ -174,6 +175,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.abide import abide as abide
     from hiddenscape.dimension.abide import agride as agride
     from hiddenscape.dimension.binomial import binomial_dimension as binomial_dimension
+    from hiddenscape.dimension.boxes import box_counting as box_counting
     from hiddenscape.dimension.correlation import CorrelationIntegral as CorrelationIntegral
     from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
     from hiddenscape.dimension.correlation import correlation_integral as correlation_integral

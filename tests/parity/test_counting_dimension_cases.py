@@ -11,6 +11,7 @@ import pytest
 
 from hiddenscape.dimension.abide import abide, agride
 from hiddenscape.dimension.binomial import binomial_dimension
+from hiddenscape.dimension.boxes import box_counting
 from hiddenscape.dimension.correlation import correlation_integral
 from hiddenscape.neighbors.search import find_neighbors
 from hiddenscape.testing.manifolds import ball, sphere
@@ -18,7 +19,7 @@ from hiddenscape.testing.manifolds import ball, sphere
 pytestmark = pytest.mark.real
 
 GROUPS = ("correlation integral, box counting", "binomial, ABIDE, AGRIDE")
-ELSEWHERE: dict[str, str] = {"dadapy-box-counting": "box counting: not offered yet"}
+ELSEWHERE: dict[str, str] = {}
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
 
 
@@ -76,3 +77,14 @@ def test_abide_at_its_cap_is_flagged(cases: dict[str, Any]) -> None:
     found = abide(find_neighbors(sphere(300, 4, seed=1), k=299), start=5)
     assert found.parameters["path"][1:4] == pytest.approx(cases["d-abide-sphere4"], rel=1e-6)
     assert "capped (300 of 300 rows at k = 298: the dimension at this scale" in found.note
+
+
+def test_box_counting_of_dadapy(cases: dict[str, Any], gaussians: np.ndarray) -> None:
+    corner = np.full(2, -5 + 1e-5)
+    found = box_counting(gaussians, scales=np.linspace(1, 3, 10), low=corner)
+    want = cases["dadapy-box-counting"]
+    x = -np.log(found.parameters["sides"])
+    y = np.log(found.parameters["counts"])
+    slopes = [np.polyfit(x[:m], y[:m], 1)[0] for m in range(2, len(x) + 1)]
+    assert slopes == pytest.approx(want, abs=0.01)
+    assert found.value == pytest.approx(slopes[-1], rel=1e-9)

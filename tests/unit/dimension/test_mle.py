@@ -45,7 +45,7 @@ def test_squared_distances_halve_it(graph: NeighborGraph) -> None:
         assert b == pytest.approx(a / 2, rel=1e-9)
 
 
-@pytest.mark.parametrize("noise", [1e-4, 0.02, 0.05])
+@pytest.mark.parametrize("noise", [1e-4, 0.002, 0.02, 0.05])
 def test_noise_is_the_integral_of_the_page(graph: NeighborGraph, noise: float) -> None:
     r = graph.distances[0, :5]
 
