@@ -21,7 +21,6 @@ hiddenscape extract --network ./checkpoint --data rows.csv --text prompt --label
 hiddenscape extract run.toml --shard 0/4
 hiddenscape extract run.toml --sites mlp_act.* --add mlp
 """
-_SHOWN = 5
 
 
 @click.command("extract", cls=Verb, examples=_EXAMPLES)
@@ -98,11 +97,4 @@ def _remarks(found: hs.RepresentationSet) -> list[str]:
     lines = []
     if told := ", ".join(f"{counts[i]} {w}" for i, w in enumerate(words) if i and counts[i]):
         lines.append(f"{told} of {len(found.status)} rows: see the column status of rows.csv")
-    withdrawn = dict(found.manifest.recorded.get("withdrawn") or {})
-    lines += [
-        f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:_SHOWN]
-    ]
-    if len(withdrawn) > _SHOWN:
-        more = len(withdrawn) - _SHOWN
-        lines.append(f"{more} more sites were not offered: see acts/manifest.json")
-    return lines
+    return [*lines, *found.not_offered()]

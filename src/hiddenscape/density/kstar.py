@@ -15,7 +15,7 @@ from scipy.special import chdtrc, chdtri
 from hiddenscape.density.result import KStar
 from hiddenscape.density.rows import checked_dimension, distinct_rows
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.local_density import first_change
+from hiddenscape.kernels.local_density import critical_ratios, first_change
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
 
@@ -140,7 +140,7 @@ def k_star(
         k, capped, share = np.full(found.n_distinct, -1), np.zeros(found.n_distinct, bool), math.nan
     else:
         k = np.empty(used.n, dtype=np.int64)
-        first_change(used.indices, used.distances, _critical_ratios(thresholds, d), k)
+        first_change(used.indices, used.distances, critical_ratios(thresholds, d), k)
         capped = k < 0
         k[capped] = used.k - 1
         share = float(capped.mean())
@@ -201,13 +201,3 @@ def _thresholds(
     if bonferroni in ("tests", "both"):
         level /= np.maximum(size - 2, 1)
     return np.asarray(chdtri(1, level))
-
-
-def _critical_ratios(thresholds: np.ndarray, dimension: float) -> np.ndarray:
-    """Entry k: the ratio of distances at which D_k equals the threshold (infinite: never)."""
-    size = np.maximum(np.arange(len(thresholds)), 1)
-    x = thresholds / (4 * size)
-    # arcosh(exp(x)) without exp(x).
-    u = 2 * (x + np.log1p(np.sqrt(-np.expm1(-2 * x))))
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(u / dimension))

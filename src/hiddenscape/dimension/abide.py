@@ -24,7 +24,7 @@ from hiddenscape.dimension.result import Dimension
 from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.dimension.two_nn import two_nn
 from hiddenscape.errors import InputError
-from hiddenscape.kernels.local_density import first_change
+from hiddenscape.kernels.local_density import critical_ratios, first_change
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
 from hiddenscape.types import whole
@@ -285,11 +285,7 @@ def _k_star(
 ) -> tuple[np.ndarray, np.ndarray]:
     """k* of every row, and which rows are at the cap."""
     n, stored = distances.shape
-    # Equal densities: 4 k log cosh(d log(ratio) / 2) stays below the quantile.
-    x = float(chdtri(1, alpha)) / (4 * np.maximum(np.arange(stored + 1), 1))
-    u = 2 * (x + np.log1p(np.sqrt(-np.expm1(-2 * x))))
-    with np.errstate(over="ignore"):
-        ratios = np.exp(u / d)
+    ratios = critical_ratios(np.full(stored + 1, float(chdtri(1, alpha))), d)
     ks = np.empty(n, dtype=np.int64)
     first_change(indices, distances, ratios, ks)
     capped = ks < 0

@@ -91,16 +91,7 @@ def mom_dimension(
     >>> round(mom_dimension(graph).value, 2), round(corrected.value, 2)
     (2.16, 1.89)
     """
-    k = whole("k", k)
-    if form not in get_args(Form):
-        raise InputError(f"form must be published or corrected, got {form!r}")
-    parameters: dict[str, object] = {
-        "k": k,
-        "form": form,
-        "average": average,
-        "duplicates": duplicates,
-        "metric": graph.metric,
-    }
+    k, parameters = _checked(graph, k, form, average, duplicates)
     lists = neighbor_lists(
         graph,
         k,
@@ -184,16 +175,7 @@ def mada_dimension(
     >>> round(mada_dimension(graph).value, 2), round(corrected.value, 2)
     (2.08, 1.93)
     """
-    k = whole("k", k)
-    if form not in get_args(Form):
-        raise InputError(f"form must be published or corrected, got {form!r}")
-    parameters: dict[str, object] = {
-        "k": k,
-        "form": form,
-        "average": average,
-        "duplicates": duplicates,
-        "metric": graph.metric,
-    }
+    k, parameters = _checked(graph, k, form, average, duplicates)
     lists = neighbor_lists(graph, k, duplicates, method="mada", parameters=parameters)
     if isinstance(lists, Dimension):
         return lists
@@ -214,3 +196,19 @@ def mada_dimension(
         per_point=per_point,
         n1=half,
     )
+
+
+def _checked(
+    graph: NeighborGraph, k: int, form: str, average: str, duplicates: str
+) -> tuple[int, dict[str, object]]:
+    """k as a whole number, and the parameters that stand in the result."""
+    k = whole("k", k)
+    if form not in get_args(Form):
+        raise InputError(f"form must be published or corrected, got {form!r}")
+    return k, {
+        "k": k,
+        "form": form,
+        "average": average,
+        "duplicates": duplicates,
+        "metric": graph.metric,
+    }

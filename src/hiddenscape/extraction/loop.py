@@ -18,10 +18,9 @@ from hiddenscape.extraction.inputs import Rows
 from hiddenscape.extraction.plan import ExtractionPlan
 from hiddenscape.extraction.reading import Reading
 from hiddenscape.extraction.rounding import check_range, neighbor_agreement, rounded
-from hiddenscape.store.reader import open_store
 from hiddenscape.store.writer import STATUS, StoreWriter
 
-__all__ = ["Filling", "fill", "status_of_store"]
+__all__ = ["Filling", "fill"]
 
 Progress = Callable[[int, int], None]
 _ROWS_THAT_TELL = 8
@@ -279,8 +278,3 @@ def _journal(filling: Filling, start: int, stop: int, bad: dict[str, int]) -> No
     with (log / f"extract-{os.getpid()}.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry, sort_keys=True) + "\n")
     filling.reading.splits.clear()
-
-
-def status_of_store(writer: StoreWriter) -> np.ndarray | None:
-    """Status of all rows as the shards have it; None while shards are missing."""
-    return None if writer.missing() else open_store(writer.folder).status.copy()

@@ -12,7 +12,7 @@ from torch import nn
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.extraction.checked import exact_float32, examined
 from hiddenscape.extraction.inputs import Rows, prepare
-from hiddenscape.extraction.loop import Filling, fill, status_of_store
+from hiddenscape.extraction.loop import Filling, fill
 from hiddenscape.extraction.plan import ExtractionPlan, build_plan, check_space
 from hiddenscape.extraction.reading import Reading
 from hiddenscape.extraction.sharding import mine, parse_share
@@ -240,12 +240,11 @@ def extract(
             _write_rows(folder, dataset, rows, rows.status, store_text=store_text)
         reading = Reading(wrapped, rows, requests, dataset.ids, on_oom)
         fill(Filling(reading, plan, writer, folder), todo, progress)
-    status = status_of_store(writer)
-    if status is None and share[1] > 1:
+    if share[1] > 1 and writer.missing():
         return open_store(writer.folder, partial=True)
     found = writer.finish()
-    if status is not None and add is None:
-        _write_rows(folder, dataset, rows, status, store_text=store_text)
+    if add is None:
+        _write_rows(folder, dataset, rows, found.status, store_text=store_text)
     return found
 
 

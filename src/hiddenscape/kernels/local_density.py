@@ -12,10 +12,23 @@ import numpy as np
 
 from hiddenscape.kernels.compiled import jit
 
-__all__ = ["first_change", "shell_fit"]
+__all__ = ["critical_ratios", "first_change", "shell_fit"]
 
 _STEPS = 400
 _ENOUGH = 1e-13
+
+
+def critical_ratios(thresholds: np.ndarray, dimension: float) -> np.ndarray:
+    """Entry k: the ratio of distances at which D_k equals the threshold (infinite: never).
+
+    D_k = 4 k log cosh(u / 2), where u is the dimension times the log of the ratio.
+    """
+    size = np.maximum(np.arange(len(thresholds)), 1)
+    x = thresholds / (4 * size)
+    # arcosh(exp(x)) without exp(x).
+    u = 2 * (x + np.log1p(np.sqrt(-np.expm1(-2 * x))))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(u / dimension))
 
 
 @jit

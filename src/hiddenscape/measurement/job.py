@@ -150,10 +150,7 @@ def prepare(
     warnings += [
         f"k = {k} was left out: the run has {len(rows)} rows" for k in settings.k if k >= len(rows)
     ]
-    withdrawn = rs.manifest.recorded.get("withdrawn") or {}
-    warnings += [f"site {name} was not offered: {why}" for name, why in list(withdrawn.items())[:5]]
-    if len(withdrawn) > 5:
-        warnings.append(f"{len(withdrawn) - 5} more sites were not offered: see acts/manifest.json")
+    warnings += rs.not_offered()
     if rs.ragged_sites:
         warnings.append(
             f"{listed([s.key for s in rs.ragged_sites])} hold every token and were not measured: "

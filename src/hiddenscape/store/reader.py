@@ -267,6 +267,15 @@ class RepresentationSet:
         """
         return self._row_tensor("status", 255, good=0)
 
+    def not_offered(self, shown: int = 5) -> list[str]:
+        """Sentences on sites that the network's self-check withdrew when the points were made."""
+        withdrawn = dict(self.manifest.recorded.get("withdrawn") or {})
+        lines = [f"site {name} was not offered: {why}" for name, why in withdrawn.items()][:shown]
+        if len(withdrawn) > shown:
+            more = len(withdrawn) - shown
+            lines.append(f"{more} more sites were not offered: see acts/manifest.json")
+        return lines
+
     @cached_property
     def n_tokens(self) -> np.ndarray:
         """int32 (n,): real tokens of each row; -1 = unknown."""
