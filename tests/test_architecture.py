@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"neighbors", "kernels"},
     "density": {"neighbors", "kernels"},
     "clustering": {"density", "neighbors", "kernels"},
-    "analyses": {"neighbors", "kernels", "dimension", "comparison"},
+    "analyses": {"neighbors", "kernels", "dimension", "density", "clustering", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
     "training": {"models", "data", "store", "engines"},
     "runs": {"store", "table", "neighbors"},

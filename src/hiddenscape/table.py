@@ -40,7 +40,7 @@ class Row:
     label : str
         Label column, for comparisons with labels.
     analysis, quantity : str
-        Name in ``analyses.py``, and which of its numbers this is.
+        Name in ``analyses``, and which of its numbers this is.
     scale : float
         Neighbour distance the number is measured at (NaN where it has none).
     k, n1, n2 : int

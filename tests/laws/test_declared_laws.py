@@ -1,4 +1,4 @@
-"""Every entry of ``analyses.py`` obeys the laws it declares, on points drawn by hypothesis."""
+"""Every entry of ``analyses`` obeys the laws it declares, on points drawn by hypothesis."""
 
 from __future__ import annotations
 

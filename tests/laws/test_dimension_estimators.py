@@ -1,4 +1,4 @@
-"""Laws and bad data for every dimension estimator that is called by hand (not in ``analyses.py``).
+"""Laws and bad data for every dimension estimator that is called by hand (not in ``analyses``).
 
 Scale, shift, rotation, constant and doubled columns change nothing, nor does the order of rows;
 another scale per column does. Repeated rows change nothing, and no bad data is answered by NaN

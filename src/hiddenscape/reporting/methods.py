@@ -34,7 +34,7 @@ class Method:
     ----------
     formula, reading : str
     analyses : tuple of str
-        Entries of ``analyses.py`` whose settings belong under the figure.
+        Entries of ``analyses`` whose settings belong under the figure.
     citations : tuple of str
         Keys of :data:`CITATIONS`.
     """

@@ -1,0 +1,128 @@
+"""Dimension: one entry per estimator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from hiddenscape.analyses.entry import LENGTH, Analysis, Measured, Settings
+from hiddenscape.dimension.decimation import decimation
+from hiddenscape.dimension.gride import gride_scan
+from hiddenscape.dimension.pca import participation_ratio, pca_dimension
+from hiddenscape.dimension.two_nn import two_nn
+from hiddenscape.neighbors.graph import NeighborGraph
+
+__all__ = ["DIMENSIONS"]
+
+
+def _two_nn(
+    method: Any, graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
+) -> Iterator[Measured]:
+    stderr: Literal["model", "blocks"] = "model" if blocks is None else "blocks"
+    result = two_nn(graph, method=method, seed=settings.seed, stderr=stderr, blocks=blocks)
+    yield Measured(quantity="dimension", estimate=result, scale=result.scale, n1=1, n2=2, k=2)
+
+
+def _gride(
+    graph: NeighborGraph, settings: Settings, blocks: np.ndarray | None = None
+) -> Iterator[Measured]:
+    rank = settings.largest_rank(graph.n)
+    stderr: Literal["fisher", "blocks"] = "fisher" if blocks is None else "blocks"
+    for d in gride_scan(graph, max_rank=rank, stderr=stderr, blocks=blocks).estimates:
+        yield Measured(quantity="dimension", estimate=d, scale=d.scale, n1=d.n1, n2=d.n2, k=d.n2)
+
+
+def _decimation(
+    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+) -> Iterator[Measured]:
+    curve = decimation(points, seed=settings.seed, graph=graph)
+    for mean, single in zip(curve.estimates, curve.repeats, strict=True):
+        subset = mean.n_used
+        yield Measured(
+            quantity="dimension", estimate=mean, scale=mean.scale, n1=1, n2=2, subset=subset
+        )
+        for i, estimate in enumerate(single):
+            yield Measured(
+                quantity="dimension_single",
+                estimate=estimate,
+                scale=estimate.scale,
+                n1=1,
+                n2=2,
+                subset=subset,
+                repeat=i,
+            )
+
+
+def _pca(
+    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+) -> Iterator[Measured]:
+    for threshold in (0.9, 0.99):
+        yield Measured(
+            quantity=f"dimension_{round(100 * threshold)}",
+            estimate=pca_dimension(points, threshold=threshold),
+        )
+    yield Measured(quantity="participation_ratio", estimate=participation_ratio(points))
+
+
+DIMENSIONS = (
+    *(
+        Analysis(
+            name=name,
+            kind="graph",
+            compute=partial(_two_nn, method),
+            neighbors=lambda settings, n: 2,
+            quantities=("dimension",),
+            citations=("facco2017twonn",),
+            laws=LENGTH,
+            bounds=(0.0, math.inf),
+            rows="distinct",
+            uses=("seed",) if method == "fit" else (),
+            summary=f"TwoNN intrinsic dimension, {words}",
+        )
+        for name, method, words in (
+            ("two_nn", "censored", "censored maximum likelihood on the smallest 90 % of ratios"),
+            ("two_nn_mle", "mle", "maximum likelihood (N - 1) / sum log mu"),
+            ("two_nn_fit", "fit", "line through the origin on the smallest 90 % of ratios"),
+        )
+    ),
+    Analysis(
+        name="gride",
+        kind="graph",
+        compute=_gride,
+        neighbors=lambda settings, n: settings.largest_rank(n),
+        quantities=("dimension",),
+        citations=("denti2022gride",),
+        laws=LENGTH,
+        bounds=(0.0, math.inf),
+        uses=("max_rank",),
+        rows="distinct",
+        summary="GRIDE intrinsic dimension at neighbour ranks (1, 2), (2, 4), (4, 8), ...",
+    ),
+    Analysis(
+        name="decimation",
+        kind="points",
+        compute=_decimation,
+        quantities=("dimension", "dimension_single"),
+        citations=("facco2017twonn",),
+        laws={**LENGTH, "permute": "~"},
+        bounds=(0.0, math.inf),
+        uses=("seed",),
+        rows="distinct",
+        summary="TwoNN on disjoint subsets of N / 2^s rows with neighbours found anew",
+    ),
+    Analysis(
+        name="pca",
+        kind="points",
+        compute=_pca,
+        quantities=("dimension_90", "dimension_99", "participation_ratio"),
+        citations=("gao2017participation",),
+        laws=LENGTH,
+        bounds=(0.0, math.inf),
+        rows="distinct",
+        summary="components for 90 % and 99 % of the variance; participation ratio",
+    ),
+)
