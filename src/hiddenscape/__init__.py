@@ -85,7 +85,7 @@ _HOME = {
     # networks and data
     "load_network": "models.loading",
     "open_network": "pipeline",
-    "wrap_module": "models.network",
+    "wrap_module": "models.wrapping",
     "describe_sites": "models.describe",
     "SiteTable": "models.describe",
     "open_dataset": "data.open",
@@ -209,7 +209,7 @@ if TYPE_CHECKING:
     from hiddenscape.models.describe import describe_sites as describe_sites
     from hiddenscape.models.families import FAMILIES as FAMILIES
     from hiddenscape.models.loading import load_network as load_network
-    from hiddenscape.models.network import wrap_module as wrap_module
+    from hiddenscape.models.wrapping import wrap_module as wrap_module
     from hiddenscape.neighbors.duplicates import Duplicates as Duplicates
     from hiddenscape.neighbors.duplicates import RowMap as RowMap
     from hiddenscape.neighbors.duplicates import find_duplicates as find_duplicates

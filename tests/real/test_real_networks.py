@@ -17,7 +17,8 @@ from hiddenscape.extraction import extract
 from hiddenscape.models.batching import token_batch
 from hiddenscape.models.fresh import untrained_twin
 from hiddenscape.models.loading import load_network
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 pytestmark = pytest.mark.real
 

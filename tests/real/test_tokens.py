@@ -12,7 +12,8 @@ import torch
 from hiddenscape.data.text import text_dataset
 from hiddenscape.data.tokens import tokenize
 from hiddenscape.extraction import extract
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.real

@@ -16,8 +16,9 @@ from hiddenscape.extraction.checked import exact_float32, examined
 from hiddenscape.extraction.identity import identity_of
 from hiddenscape.extraction.inputs import Rows, prepare
 from hiddenscape.extraction.rounding import neighbor_agreement
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.sites import Place
+from hiddenscape.models.wrapping import wrap_module
 from hiddenscape.store.canonical import differences, frozen
 from hiddenscape.store.reader import RepresentationSet, open_store
 

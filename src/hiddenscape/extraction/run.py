@@ -16,9 +16,10 @@ from hiddenscape.extraction.loop import Filling, fill
 from hiddenscape.extraction.plan import ExtractionPlan, build_plan, check_space
 from hiddenscape.extraction.reading import Reading
 from hiddenscape.extraction.sharding import mine, parse_share
-from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.pooling import parse_poolings
 from hiddenscape.models.sites import Place
+from hiddenscape.models.wrapping import move_to, wrap_module
 from hiddenscape.store.joining import added_folder
 from hiddenscape.store.reader import RepresentationSet, open_store
 from hiddenscape.store.rows import write_rows

@@ -31,8 +31,9 @@ from hiddenscape.errors import (
 from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.fresh import weights_hash
 from hiddenscape.models.hub import hub_errors, offline
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.origin import files_hash
+from hiddenscape.models.wrapping import wrap_module
 
 __all__ = ["AdaptedNetwork", "AdapterSwitch", "with_adapter"]
 

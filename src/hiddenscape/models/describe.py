@@ -146,7 +146,7 @@ def describe_sites(network: TorchNetwork) -> SiteTable:
     Examples
     --------
     >>> import torch
-    >>> from hiddenscape.models.network import wrap_module
+    >>> from hiddenscape.models.wrapping import wrap_module
     >>> net = wrap_module(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()))
     >>> [(row.name, row.path, row.side) for row in describe_sites(net).rows]
     [('input', '', 'input'), ('module:0', '0', 'out'), ('module:1', '1', 'out')]

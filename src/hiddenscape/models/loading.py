@@ -22,7 +22,7 @@ from hiddenscape.errors import (
 )
 from hiddenscape.models.adapters import with_adapter
 from hiddenscape.models.batching import probe_batch
-from hiddenscape.models.network import TorchNetwork, move_to, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.origin import (
     Origin,
     code_hash,
@@ -35,6 +35,7 @@ from hiddenscape.models.quantized import described, missing_package
 from hiddenscape.models.reading import load_processor, load_tokenizer
 from hiddenscape.models.selfcheck import self_check
 from hiddenscape.models.weights import Wish, fresh_module, quiet, trained_module
+from hiddenscape.models.wrapping import move_to, wrap_module
 
 __all__ = ["DTYPES", "TASKS", "load_network"]
 

@@ -157,7 +157,7 @@ def network_key(
 def open_demo(step: int | None = None, *, untrained: bool = False, seed: int = 0) -> TorchNetwork:
     """The network inside the package, at a training step, or its untrained twin."""
     from hiddenscape.models.demo import load_demo_network
-    from hiddenscape.models.network import wrap_module
+    from hiddenscape.models.wrapping import wrap_module
 
     module = load_demo_network(step, untrained=untrained, seed=seed)
     facts = {
@@ -205,7 +205,8 @@ def _load_module(where: str, name: str) -> Any:
 def _wrapped(name: str, made: Any) -> TorchNetwork:
     from torch import nn
 
-    from hiddenscape.models.network import TorchNetwork, wrap_module
+    from hiddenscape.models.network import TorchNetwork
+    from hiddenscape.models.wrapping import wrap_module
 
     if isinstance(made, TorchNetwork):
         return made

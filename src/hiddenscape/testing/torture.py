@@ -26,7 +26,8 @@ from hiddenscape.cli.exits import guarded
 from hiddenscape.data.arrays import array_dataset, token_dataset
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.extraction import extract
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 __all__ = [
     "Extraction",

@@ -25,7 +25,7 @@ from hiddenscape.extraction import ExtractionPlan, extract
 from hiddenscape.extraction import plan as plan_module
 from hiddenscape.extraction.inputs import prepare
 from hiddenscape.models.fresh import untrained_twin
-from hiddenscape.models.network import wrap_module
+from hiddenscape.models.wrapping import wrap_module
 from hiddenscape.store.writer import StoreWriter
 
 

@@ -14,7 +14,7 @@ from hiddenscape.data.arrays import array_dataset, token_dataset
 from hiddenscape.errors import InputError, ManifestMismatch, NetworkError, StoreError
 from hiddenscape.extraction import extract
 from hiddenscape.models.fresh import untrained_twin
-from hiddenscape.models.network import wrap_module
+from hiddenscape.models.wrapping import wrap_module
 
 
 class Words(nn.Module):

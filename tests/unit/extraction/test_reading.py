@@ -15,7 +15,7 @@ from hiddenscape.errors import InputError, NetworkError
 from hiddenscape.extraction import extract
 from hiddenscape.extraction.reading import Copies, Reading
 from hiddenscape.models.memory import out_of_memory
-from hiddenscape.models.network import wrap_module
+from hiddenscape.models.wrapping import wrap_module
 
 
 def points(rows: int = 40) -> np.ndarray:

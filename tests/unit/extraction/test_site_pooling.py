@@ -8,7 +8,8 @@ import pytest
 from hiddenscape.data.arrays import token_dataset
 from hiddenscape.errors import InputError, SiteError
 from hiddenscape.extraction import extract
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 transformers = pytest.importorskip("transformers")
 

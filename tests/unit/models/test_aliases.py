@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hiddenscape.errors import SiteError
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 BLOCKS = 3
 

@@ -16,8 +16,9 @@ from torch import nn
 from hiddenscape.models.batching import array_batch, probe_batch, token_batch
 from hiddenscape.models.families import build_map
 from hiddenscape.models.hooks import module_at
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 STEMS = {
     "resid_pre", "ln1_out", "z", "attn_out", "resid_mid", "ln2_out", "mlp_act", "mlp_out",

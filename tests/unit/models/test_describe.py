@@ -13,7 +13,8 @@ from torch import nn
 from hiddenscape.models.batching import token_batch
 from hiddenscape.models.describe import SiteTable, describe_sites
 from hiddenscape.models.loading import load_network
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 
 @pytest.fixture(scope="module")

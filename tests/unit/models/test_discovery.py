@@ -13,8 +13,9 @@ from torch import nn
 from hiddenscape.errors import SiteError
 from hiddenscape.models.batching import array_batch, probe_batch, token_batch
 from hiddenscape.models.discovery import discover, looks_like_a_transformer
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 LOGITS_BY_MORE_THAN_ONE_MODULE = {
     "distilbert", "vit", "dinov2", "dinov2_registers", "opt_projected", "opt_post_norm",

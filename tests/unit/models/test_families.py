@@ -12,8 +12,9 @@ from torch import nn
 from hiddenscape.errors import InputError, SiteError
 from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.families import find_map
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 BLOCKS = 3
 CAUSAL = ("gpt2", "imagegpt", "llama", "gpt_neox", "gpt_neox_sequential")

@@ -15,7 +15,8 @@ import torch
 
 from hiddenscape.models.batching import array_batch, token_batch
 from hiddenscape.models.hooks import read_places
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
+from hiddenscape.models.wrapping import wrap_module
 
 LENGTHS = {"right": (9, 5, 6), "left": (9, 5, 6), "none": (7, 7)}
 POOLINGS = ("mean", "mean_all", "last", "token:0", "token:-2")

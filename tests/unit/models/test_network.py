@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from hiddenscape.errors import InputError, NetworkError, SiteError
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 
 class Backwards(nn.Module):

@@ -13,8 +13,9 @@ from torch import nn
 from hiddenscape.errors import InputError, MissingDependency, NetworkError
 from hiddenscape.models.fresh import weights_hash
 from hiddenscape.models.loading import load_network
-from hiddenscape.models.network import Batch, wrap_module
+from hiddenscape.models.network import Batch
 from hiddenscape.models.quantized import described
+from hiddenscape.models.wrapping import wrap_module
 
 SPLIT = {
     "model.embed_tokens": "cpu",

@@ -16,8 +16,9 @@ from hiddenscape.errors import SiteError
 from hiddenscape.extraction import extract
 from hiddenscape.models.batching import array_batch
 from hiddenscape.models.loading import load_network
-from hiddenscape.models.network import TorchNetwork, wrap_module
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 
 class Basic(nn.Module):

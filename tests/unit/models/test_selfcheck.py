@@ -11,8 +11,9 @@ from torch import nn
 from hiddenscape.errors import NetworkError, SiteError
 from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.families import Family, build_map
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 
 def lied(model: nn.Module, **changes: object) -> TorchNetwork:

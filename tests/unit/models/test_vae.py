@@ -14,8 +14,9 @@ from hiddenscape.errors import InputError, SiteError
 from hiddenscape.extraction import extract
 from hiddenscape.models.describe import describe_sites
 from hiddenscape.models.latent import draw
-from hiddenscape.models.network import Batch, TorchNetwork, wrap_module
+from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.selfcheck import self_check
+from hiddenscape.models.wrapping import wrap_module
 
 
 class Heads(nn.Module):
