@@ -14,6 +14,7 @@ import numpy as np
 from hiddenscape.clustering.result import Clusters
 from hiddenscape.density.result import seal
 from hiddenscape.errors import InputError
+from hiddenscape.results import join_notes
 from hiddenscape.types import FloatVector, IntVector
 
 __all__ = ["MergeTree", "merge_tree"]
@@ -37,7 +38,7 @@ class MergeTree:
     order : int64 array (c,)
         Clusters from left to right, so that no two branches cross.
     note : str
-        ``disconnected`` where parts share no border.
+        That of the clusters; ``disconnected`` where parts share no border.
     parameters : mapping
         Of the clustering.
     """
@@ -164,7 +165,7 @@ def merge_tree(clusters: Clusters) -> MergeTree:
         saddle_rows=np.array(rows, dtype=np.int64),
         peaks=clusters.heights,
         order=_order(pairs, clusters.heights),
-        note=note if c else clusters.note,
+        note=join_notes(clusters.note, note),
         parameters=clusters.parameters,
     )
 

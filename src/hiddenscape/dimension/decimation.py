@@ -130,7 +130,8 @@ def _mean(singles: tuple[Dimension, ...], s: int, seed: int, whole: Dimension) -
     value = float(finite.mean()) if finite.size else math.nan
     stderr = float(finite.std(ddof=1) / math.sqrt(finite.size)) if finite.size > 1 else math.nan
     words = [word for e in singles for word in note_words(e.note)]
-    said = [f"{w} ({words.count(w)} of {len(singles)} subsets)" for w in dict.fromkeys(words)]
+    said = [part for part in whole.note.split("; ") if part.startswith("duplicates")]
+    said += [f"{w} ({words.count(w)} of {len(singles)} subsets)" for w in dict.fromkeys(words)]
     if missing:
         said.append(f"undefined ({missing} of {len(singles)} subsets)")
     used = round(sum(e.n_used for e in singles) / len(singles))

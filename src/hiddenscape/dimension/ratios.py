@@ -197,18 +197,21 @@ def _unique(graph: NeighborGraph, n1: int, n2: int, zero: np.ndarray, note: str)
             "duplicates='drop_zero'"
         )
     distinct = graph.over_distinct()
-    if n2 > distinct.k:
-        raise InputError(
-            f"n2 = {n2} needs at least {n2 + 1} distinct rows, the site has {distinct.n}"
-        )
-    first, second = distinct.distances[:, n1 - 1], distinct.distances[:, n2 - 1]
     dropped = graph.n - distinct.n
     if dropped:
         share = f"{dropped / graph.n:.2g}"
         note = join_notes(f"duplicates ({dropped} of {graph.n} rows, share {share})", note)
+    rows = np.arange(distinct.n) if distinct.rows is None else distinct.rows
+    if n2 > distinct.k:
+        # Rows enough, but copies of each other: a strange site, not misuse.
+        why = f"few_points ({distinct.n} distinct rows, n2 = {n2} needs {n2 + 1})"
+        rows, note = rows[:0], join_notes(note, why)
+        first = second = np.empty(0)
+    else:
+        first, second = distinct.distances[:, n1 - 1], distinct.distances[:, n2 - 1]
     return Ratios(
         log_mu=_log_ratio(first, second),
-        rows=np.arange(distinct.n) if distinct.rows is None else distinct.rows,
+        rows=rows,
         scale=_mean_scale(first, second),
         n_rows=graph.n_rows,
         n_dropped=dropped,

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from hiddenscape.dimension.gride import gride
 from hiddenscape.dimension.ratios import POLICIES, distance_ratios, remarks
 from hiddenscape.errors import DuplicateRowsError, InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.results import note_words
 
 LINE = [[0.0], [1.0], [3.0], [7.0], [1.0]]  # row 4 repeats row 1
 
@@ -82,10 +84,15 @@ def test_misuse_is_refused(n1: int, n2: int, policy: str, message: str) -> None:
         distance_ratios(find_neighbors(LINE, k=3), n1, n2, policy)
 
 
-def test_ranks_beyond_the_distinct_rows_are_refused() -> None:
+def test_ranks_beyond_the_distinct_rows_leave_no_ratio_and_a_note() -> None:
     graph = find_neighbors([*LINE, [7.0]], k=4)
-    with pytest.raises(InputError, match="n2 = 4 needs at least 5 distinct rows, the site has 4"):
-        distance_ratios(graph, 2, 4, "unique")
+    r = distance_ratios(graph, 2, 4, "unique")
+    assert r is not None
+    assert not len(r.log_mu)
+    assert not len(r.rows)
+    assert "few_points (4 distinct rows, n2 = 4 needs 5)" in r.note
+    assert math.isnan(gride(graph, 2, 4).value)
+    assert note_words(gride(graph, 2, 4).note)[:2] == ("duplicates", "few_points")
 
 
 def test_extreme_distances_give_finite_ratios() -> None:
