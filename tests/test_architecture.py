@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "analyses": {"neighbors", "kernels", "dimension", "density", "clustering", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
     "training": {"models", "data", "store", "engines"},
+    "interventions": {"models", "data"},
     "runs": {"store", "table", "neighbors"},
     "measurement": {
         "store", "neighbors", "kernels", "dimension", "analyses", "engines", "table", "runs",
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "analyses", "table", "profile",
     },
 }  # fmt: skip
-TORCH_ALLOWED = {"models", "extraction", "training", "testing"}
+TORCH_ALLOWED = {"models", "extraction", "training", "interventions", "testing"}
 # A pickle-free read of .pt files needs torch, and only when such a file is imported; the bfloat16
 # unit of a processor is reached through it, where there is one.
 TORCH_LAZY_ALLOWED = {

@@ -10,6 +10,7 @@
     ├── SiteError (LookupError)          an unknown site, or one that a network does not offer
     ├── MachineError (ArithmeticError)   products that break their proven bounds: a faulty machine
     ├── NetworkError (RuntimeError)      a network that fails its self-check or a forward pass
+    │   └── InterventionNotSupported     an edit or attribution that this network does not admit
     ├── StoreError (OSError)             a run directory or store that cannot be read or written
     │   ├── ManifestMismatch             a store made with other settings; ``field`` names which
     │   ├── ShardError                   a shard that does not parse or disagrees with the manifest
@@ -34,6 +35,7 @@ __all__ = [
     "HiddenscapeError",
     "IncompleteStore",
     "InputError",
+    "InterventionNotSupported",
     "MachineError",
     "ManifestMismatch",
     "MissingDependency",
@@ -113,6 +115,10 @@ class MachineError(HiddenscapeError, ArithmeticError):
 
 class NetworkError(HiddenscapeError, RuntimeError):
     """A network that fails its self-check or its forward pass."""
+
+
+class InterventionNotSupported(NetworkError):
+    """An edit or an attribution that this network does not admit, or whose probe failed."""
 
 
 class StoreError(HiddenscapeError, OSError):

@@ -20,6 +20,7 @@ from hiddenscape.models.sites import Place, close_names
 
 __all__ = [
     "Sink",
+    "StopForward",
     "first_input",
     "hooks_restored",
     "module_at",
@@ -33,7 +34,7 @@ Sink = Callable[[Place, torch.Tensor], None]
 _INPUT_NAMES = ("hidden_states", "x", "input", "inputs", "input_ids", "pixel_values")
 
 
-class _Stop(Exception):
+class StopForward(Exception):
     """Raised after the deepest requested place; never leaves :func:`read_places`."""
 
 
@@ -139,7 +140,7 @@ class _Reading:
             self.sink(place, self._shaped(place, tensor))
             self.todo -= 1
         if self.stop_early and not self.todo:
-            raise _Stop
+            raise StopForward
 
     def _shaped(self, place: Place, value: torch.Tensor) -> torch.Tensor:
         """Rows and tokens apart again, where the module sees them flattened."""
@@ -274,7 +275,7 @@ def read_places(
     with _hooked(root, reading):
         try:
             result = forward()
-        except _Stop:
+        except StopForward:
             stopped = True
     reading.check(stopped)
     return result

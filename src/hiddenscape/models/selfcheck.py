@@ -43,7 +43,7 @@ from hiddenscape.models.streamchecks import (
 )
 from hiddenscape.models.structure import constant_positions, patch_count
 
-__all__ = ["self_check"]
+__all__ = ["self_check", "take"]
 
 
 def self_check(network: TorchNetwork, batch: Batch) -> TorchNetwork:
@@ -123,7 +123,7 @@ def _rows(batch: Batch) -> int:
     return len(next(iter((*batch.args, *batch.kwargs.values()))))
 
 
-def _take(batch: Batch, start: int, stop: int, width: int | None = None) -> Batch:
+def take(batch: Batch, start: int, stop: int, width: int | None = None) -> Batch:
     """Some rows of a batch, cut to ``width`` tokens."""
 
     def cut(x: torch.Tensor) -> torch.Tensor:
@@ -220,7 +220,7 @@ def _check_rows(
     network: TorchNetwork, batch: Batch, values: Mapping[str, torch.Tensor], found: Findings
 ) -> None:
     """Changing row 2 leaves row 1."""
-    changed = _take(batch, 0, _rows(batch))
+    changed = take(batch, 0, _rows(batch))
     changed = Batch(
         args=tuple(_change_rows(a) for a in changed.args),
         kwargs={
@@ -269,7 +269,7 @@ def _check_padding(
         return
     row = int(real.sum(1).argmin())
     width = int(real[row].sum())
-    alone = _read(network, _take(batch, row, row + 1, width))
+    alone = _read(network, take(batch, row, row + 1, width))
     pairs = [
         (gap_of(x[0], values[name][row, :width]), loose(network, values[name][row, :width]), name)
         for name, x in alone.items()

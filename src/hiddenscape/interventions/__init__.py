@@ -1,0 +1,1 @@
+"""Edits of attention, direct logit attribution, and the logit lens."""
