@@ -23,12 +23,14 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["distance", "fill_distances", "fill_squares", "forks", "jit"]
+__all__ = ["distances_from", "fill_distances", "fill_squares", "forks", "jit"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _TINY = 2.0**-900
 _LANES = 8
+_ABREAST = 4  # pairs that are summed side by side
+_Rows = tuple[int, int, int, int]
 _RUN = 128
 _DEPTH = 64
 
@@ -60,12 +62,16 @@ def _source() -> str:
 
 
 def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
-    """Sum of squared differences of ``8 * steps`` columns from ``start``: lane by lane, then all.
+    """Sums of squared differences of ``8 * steps`` columns from ``start``: lane by lane, then all.
 
+    ``i`` and ``j`` are the rows of :data:`_ABREAST` pairs. They share nothing: each sum has the
+    bits that it has alone, but while one waits for memory or its last addition the others go on.
     Returns the signature and what writes the code, as numba asks for.
     """
     index = types.intp
-    signature = types.float64(x, index, index, index, index)
+    tuple_of: Any = types.UniTuple
+    rows = tuple_of(index, _ABREAST)
+    signature = tuple_of(types.float64, _ABREAST)(x, rows, rows, index, index)
     aligned = x.dtype.bitwidth // 8
 
     def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -76,14 +82,16 @@ def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
         narrow = ir.VectorType(item, _LANES).as_pointer()
         columns = builder.extract_value(array.shape, 1)
 
-        def row(number: Any) -> Any:
+        def row(numbers: Any, pair: int) -> Any:
+            number = builder.extract_value(numbers, pair)
             return builder.gep(array.data, [builder.add(builder.mul(number, columns), args[3])])
 
-        left, right = row(args[1]), row(args[2])
+        pairs = [(row(args[1], pair), row(args[2], pair)) for pair in range(_ABREAST)]
         # In the entry block of the function: anywhere else a loop would grow the stack.
         with builder.goto_entry_block():
-            total = builder.alloca(wide)
-        builder.store(ir.Constant(wide, [0.0] * _LANES), total)
+            totals = [builder.alloca(wide) for _ in pairs]
+        for total in totals:
+            builder.store(ir.Constant(wide, [0.0] * _LANES), total)
         with cgutils.for_range(builder, args[4]) as loop:
             offset = builder.mul(loop.index, ir.Constant(loop.index.type, _LANES))
 
@@ -92,68 +100,87 @@ def _lanes(typing: Any, x: Any, i: Any, j: Any, start: Any, steps: Any) -> Any:
                 value = builder.load(at, align=aligned)
                 return value if isinstance(item, ir.DoubleType) else builder.fpext(value, wide)
 
-            t = builder.fsub(load(left), load(right))
-            builder.store(builder.fadd(builder.load(total), builder.fmul(t, t)), total)
-        whole = builder.load(total)
-        s = [builder.extract_element(whole, ir.Constant(ir.IntType(32), n)) for n in range(_LANES)]
-        while len(s) > 1:
-            s = [builder.fadd(a, b) for a, b in zip(s[::2], s[1::2], strict=True)]
-        return s[0]
+            for (left, right), total in zip(pairs, totals, strict=True):
+                t = builder.fsub(load(left), load(right))
+                builder.store(builder.fadd(builder.load(total), builder.fmul(t, t)), total)
+        return context.make_tuple(
+            builder, signature.return_type, [_folded(builder, total) for total in totals]
+        )
 
     return signature, write
 
 
-_sum_in_lanes: Callable[..., float] = intrinsic(_lanes)
+def _folded(builder: Any, total: Any) -> Any:
+    """The sum of the lanes, halves by halves."""
+    whole = builder.load(total)
+    s = [builder.extract_element(whole, ir.Constant(ir.IntType(32), n)) for n in range(_LANES)]
+    while len(s) > 1:
+        s = [builder.fadd(a, b) for a, b in zip(s[::2], s[1::2], strict=True)]
+    return s[0]
+
+
+_sum_in_lanes: Callable[..., tuple[float, float, float, float]] = intrinsic(_lanes)
 
 
 @jit
-def _run(x: np.ndarray, i: int, j: int, start: int, stop: int) -> float:
-    """Sum of squared differences of rows i and j over at most 128 columns."""
+def _run(
+    x: np.ndarray, i: _Rows, j: _Rows, start: int, stop: int
+) -> tuple[float, float, float, float]:
+    """Sums of squared differences of the pairs of rows over at most 128 columns."""
     n = stop - start
-    total = 0.0
+    a = b = c = d = 0.0
     rest = start
     if n >= _LANES:
-        total = _sum_in_lanes(x, i, j, start, n // _LANES)
+        a, b, c, d = _sum_in_lanes(x, i, j, start, n // _LANES)
         rest = stop - n % _LANES
-    for c in range(rest, stop):
-        t = np.float64(x[i, c]) - np.float64(x[j, c])
-        total += t * t
-    return total
+    for at in range(rest, stop):
+        t = np.float64(x[i[0], at]) - np.float64(x[j[0], at])
+        a += t * t
+        t = np.float64(x[i[1], at]) - np.float64(x[j[1], at])
+        b += t * t
+        t = np.float64(x[i[2], at]) - np.float64(x[j[2], at])
+        c += t * t
+        t = np.float64(x[i[3], at]) - np.float64(x[j[3], at])
+        d += t * t
+    return a, b, c, d
 
 
 @jit
 def forks() -> np.ndarray:
-    """Room for :func:`distance` to sum wide rows in; one for each thread."""
-    return np.empty((3, _DEPTH))
+    """Room to sum wide rows in; one for each thread."""
+    return np.empty((_DEPTH, 2 + _ABREAST))
 
 
 @jit
-def _squares(x: np.ndarray, i: int, j: int, room: np.ndarray) -> float:
-    """Sum of squared differences of rows i and j: runs added in a binary tree, left to right."""
+def _squares(
+    x: np.ndarray, i: _Rows, j: _Rows, room: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Sums of squared differences of the pairs: runs added in a binary tree, left to right."""
     start, stop = 0, x.shape[1]
     if stop <= _RUN:
         return _run(x, i, j, start, stop)
     # Compiled code that calls itself cannot be kept on disk, hence the stack: for each open fork
-    # its right part, and the sum of its left part once that is known (-1 until then).
+    # its right part, and the sums of its left part once they are known (-1 until then).
     depth = 0
     while True:
         while stop - start > _RUN:
             half = (stop - start) // 2
             half -= half % _LANES
-            room[0, depth] = start + half
-            room[1, depth] = stop
-            room[2, depth] = -1.0
+            room[depth, 0] = start + half
+            room[depth, 1] = stop
+            room[depth, 2] = -1.0
             depth += 1
             stop = start + half
-        total = _run(x, i, j, start, stop)
-        while depth > 0 and room[2, depth - 1] >= 0.0:
+        a, b, c, d = _run(x, i, j, start, stop)
+        while depth > 0 and room[depth - 1, 2] >= 0.0:
             depth -= 1
-            total = room[2, depth] + total
+            left = room[depth]
+            a, b, c, d = left[2] + a, left[3] + b, left[4] + c, left[5] + d
         if depth == 0:
-            return total
-        room[2, depth - 1] = total
-        start = int(room[0, depth - 1])
-        stop = int(room[1, depth - 1])
+            return a, b, c, d
+        left = room[depth - 1]
+        left[2], left[3], left[4], left[5] = a, b, c, d
+        start, stop = int(left[0]), int(left[1])
 
 
 @jit
@@ -170,22 +197,44 @@ def _tiny(x: np.ndarray, i: int, j: int, room: np.ndarray) -> float:
     exponent = math.frexp(largest)[1]
     for c in range(d):
         scaled[0, c] = math.ldexp(scaled[0, c], -exponent)
-    return math.ldexp(math.sqrt(_squares(scaled, 0, 1, room)), exponent)
+    total = _squares(scaled, (0, 0, 0, 0), (1, 1, 1, 1), room)[0]
+    return math.ldexp(math.sqrt(total), exponent)
 
 
 @jit
-def distance(
-    x: np.ndarray, original: np.ndarray, exponent: int, i: int, j: int, room: np.ndarray
+def _length(
+    total: float, original: np.ndarray, exponent: int, i: int, j: int, room: np.ndarray
 ) -> float:
-    """Euclidean distance of rows i and j; the arrays and the exponent are those of a ``Cloud``.
-
-    ``room`` comes from :func:`forks`. Infinite where it exceeds float64: the caller raises.
-    """
-    total = _squares(x, i, j, room)
     if total < _TINY:
         return _tiny(original, i, j, room)
     length = math.sqrt(total)
     return length if exponent == 0 else math.ldexp(length, exponent)
+
+
+@jit
+def distances_from(
+    x: np.ndarray,
+    original: np.ndarray,
+    exponent: int,
+    i: int,
+    j: np.ndarray,
+    count: int,
+    room: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Euclidean distances of row i to the first ``count`` rows of ``j``, into ``out``.
+
+    The arrays and the exponent are those of a ``Cloud``; ``room`` comes from :func:`forks`. A
+    distance is infinite where it exceeds float64: the caller raises.
+    """
+    same = (i, i, i, i)
+    last = count - 1
+    for p in range(0, count, _ABREAST):
+        # The last pairs stand in for those that are missing.
+        q = (j[p], j[min(p + 1, last)], j[min(p + 2, last)], j[min(p + 3, last)])
+        totals = _squares(x, same, q, room)
+        for t in range(min(_ABREAST, count - p)):
+            out[p + t] = _length(totals[t], original, exponent, i, q[t], room)
 
 
 @jit
@@ -198,14 +247,19 @@ def fill_distances(
     out: np.ndarray,
 ) -> None:
     """Distances of the pairs (i[p], j[p]) into ``out``."""
+    fill_squares(x, i, j, out)
     room = forks()
     for p in range(len(i)):
-        out[p] = distance(x, original, exponent, i[p], j[p], room)
+        out[p] = _length(out[p], original, exponent, i[p], j[p], room)
 
 
 @jit
 def fill_squares(x: np.ndarray, i: np.ndarray, j: np.ndarray, out: np.ndarray) -> None:
     """Sums of squared differences of the pairs (i[p], j[p]) into ``out``."""
     room = forks()
-    for p in range(len(i)):
-        out[p] = _squares(x, i[p], j[p], room)
+    last = len(i) - 1
+    for p in range(0, len(i), _ABREAST):
+        q, r, s = min(p + 1, last), min(p + 2, last), min(p + 3, last)
+        totals = _squares(x, (i[p], i[q], i[r], i[s]), (j[p], j[q], j[r], j[s]), room)
+        for t in range(min(_ABREAST, len(i) - p)):
+            out[p + t] = totals[t]

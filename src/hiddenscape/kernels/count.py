@@ -14,7 +14,7 @@ import numpy as np
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import DISTANCE_ERROR, Cloud, blocks, check_range
 from hiddenscape.kernels.budget import DEFAULT_MEMORY
-from hiddenscape.kernels.compiled import distance, fill_distances, fill_squares, forks, jit
+from hiddenscape.kernels.compiled import distances_from, fill_distances, fill_squares, forks, jit
 from hiddenscape.kernels.machine import ladder
 from hiddenscape.kernels.products import RUNGS
 from hiddenscape.kernels.screen import Screen, largest_whole, make_screen
@@ -349,6 +349,8 @@ def _count_block(
     sure = np.empty(m, dtype=g.dtype)
     recomputed = 0
     room = forks()
+    columns_asked = np.empty(_CHUNK, dtype=np.int64)
+    lengths = np.empty(_CHUNK)
     for r in range(len(slots)):
         s = slots[r]
         i = queries[s]
@@ -369,21 +371,37 @@ def _count_block(
                 unsure += int(reach - below)
             if unsure == 0:
                 continue
+            asked = 0
             for u in range(end - c):
                 j = first + c + u
-                length = -1.0
+                for t in range(m):
+                    if _in_doubt(scores[u], sure[t], high[s, t], j, targets[s, t], same):
+                        columns_asked[asked] = j
+                        asked += 1
+                        break
+            distances_from(values, original, exponent, i, columns_asked, asked, room, lengths)
+            recomputed += asked
+            next_asked = 0
+            for u in range(end - c):
+                j = first + c + u
+                length = np.inf
+                if next_asked < asked and columns_asked[next_asked] == j:
+                    length = lengths[next_asked]
+                    next_asked += 1
                 for t in range(m):
                     target = targets[s, t]
                     if not sure[t] <= scores[u] <= high[s, t] or j == target:
                         continue
-                    if same[j] == same[target]:
+                    if same[j] == same[target] or length == exact[s, t]:
                         tied[s, t] += 1
-                        continue
-                    if length < 0:
-                        length = distance(values, original, exponent, i, j, room)
-                        recomputed += 1
-                    if length < exact[s, t]:
+                    elif length < exact[s, t]:
                         nearer[s, t] += 1
-                    elif length == exact[s, t]:
-                        tied[s, t] += 1
     return recomputed
+
+
+@jit
+def _in_doubt(
+    score: float, sure: float, high: float, j: int, target: int, same: np.ndarray
+) -> bool:
+    """Whether only their distances can tell which of row j and the target is nearer."""
+    return sure <= score <= high and j != target and same[j] != same[target]

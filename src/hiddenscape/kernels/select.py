@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from hiddenscape.kernels.arrays import DISTANCE_ERROR
-from hiddenscape.kernels.compiled import distance, forks, jit
+from hiddenscape.kernels.compiled import distances_from, forks, jit
 from hiddenscape.kernels.spots import outside_bounds
 
 __all__ = ["decide_full", "decide_short", "push_columns", "push_rows"]
@@ -310,13 +310,14 @@ def _decide(
     m, _ = _cut(lower, index, m, width[i], width, k, quantum, exact, scratch)
     if m < k:  # only products that are no numbers can leave a list so short
         return 1
+    distances_from(values, original, exponent, i, index, m, room, scratch)
     outside = 0
     for t in range(m):
-        j = index[t]
         claimed = np.float64(lower[t])
-        length = distance(values, original, exponent, i, j, room)
-        outside += outside_bounds(claimed, width[i] + width[j], math.ldexp(length, shift), quantum)
-        scratch[t] = math.sqrt(claimed) if exact else length
+        length = math.ldexp(scratch[t], shift)
+        outside += outside_bounds(claimed, width[i] + width[index[t]], length, quantum)
+        if exact:
+            scratch[t] = math.sqrt(claimed)
     _order(scratch, index, m)
     for t in range(k):
         indices[i, t] = index[t]

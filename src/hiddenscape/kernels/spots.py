@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from hiddenscape.errors import MachineError
-from hiddenscape.kernels.compiled import distance, forks, jit
+from hiddenscape.kernels.compiled import fill_distances, jit
 from hiddenscape.kernels.screen import Screen
 
 __all__ = ["Spoiled", "check_block", "faulty", "outside_bounds"]
@@ -86,11 +86,12 @@ def _spots_outside(
 ) -> int:
     """How many of some pairs (r, c) of a block of products lie outside their claimed bounds."""
     outside = 0
-    room = forks()
+    lengths = np.empty(len(r))
+    fill_distances(values, original, exponent, rows[r], first_column + c, lengths)
     for t in range(len(r)):
         i, j = rows[r[t]], first_column + c[t]
         p = g[r[t], c[t]]
         claimed = np.float64((near[i] + near[j]) - (p + p))
-        length = math.ldexp(distance(values, original, exponent, i, j, room), shift)
+        length = math.ldexp(lengths[t], shift)
         outside += i != j and outside_bounds(claimed, width[i] + width[j], length, quantum)
     return outside

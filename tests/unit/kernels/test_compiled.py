@@ -11,7 +11,7 @@ import pytest
 
 from hiddenscape.kernels import compiled
 from hiddenscape.kernels.arrays import cloud, pair_distances
-from hiddenscape.kernels.compiled import fill_squares
+from hiddenscape.kernels.compiled import distances_from, fill_squares, forks
 
 WIDTHS = (*range(1, 20), *range(120, 150), 255, 256, 257, 1000, 1024, 4099, 20_000)
 
@@ -28,6 +28,16 @@ def test_bits_of_the_pairwise_sum(dtype: type, rng: np.random.Generator) -> None
         fill_squares(points.compiled()[0], i, j, found)
         assert np.array_equal(found, want), d
         assert np.array_equal(pair_distances(points, i, j), np.sqrt(want)), d
+
+
+@pytest.mark.parametrize("count", range(10))
+def test_pairs_side_by_side_do_not_touch_each_other(count: int, rng: np.random.Generator) -> None:
+    points = cloud(rng.normal(size=(12, 300)))
+    rows = rng.integers(0, 12, 9)
+    found = np.full(12, -1.0)
+    distances_from(*points.compiled(), 5, rows, count, forks(), found)
+    alone = [pair_distances(points, np.array([5]), rows[t : t + 1])[0] for t in range(count)]
+    assert found.tolist() == [*alone, *[-1.0] * (12 - count)]
 
 
 def test_distances_where_squares_underflow(rng: np.random.Generator) -> None:
