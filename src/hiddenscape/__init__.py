@@ -69,6 +69,11 @@ _HOME = {
     "density_peaks": "clustering.density_peaks",
     "MergeTree": "clustering.topography",
     "merge_tree": "clustering.topography",
+    "Dendrogram": "clustering.dendrogram",
+    "dendrogram": "clustering.dendrogram",
+    "PeakMap": "clustering.peak_map",
+    "peak_map": "clustering.peak_map",
+    "saddle_distances": "clustering.peak_map",
     "label_agreement": "clustering.agreement",
     "Stability": "clustering.stability",
     "cluster_stability": "clustering.stability",
@@ -137,9 +142,14 @@ if TYPE_CHECKING:
     from hiddenscape.analyses import ANALYSES as ANALYSES
     from hiddenscape.clustering.adp import adp as adp
     from hiddenscape.clustering.agreement import label_agreement as label_agreement
+    from hiddenscape.clustering.dendrogram import Dendrogram as Dendrogram
+    from hiddenscape.clustering.dendrogram import dendrogram as dendrogram
     from hiddenscape.clustering.density_peaks import DecisionGraph as DecisionGraph
     from hiddenscape.clustering.density_peaks import decision_graph as decision_graph
     from hiddenscape.clustering.density_peaks import density_peaks as density_peaks
+    from hiddenscape.clustering.peak_map import PeakMap as PeakMap
+    from hiddenscape.clustering.peak_map import peak_map as peak_map
+    from hiddenscape.clustering.peak_map import saddle_distances as saddle_distances
     from hiddenscape.clustering.result import Clusters as Clusters
     from hiddenscape.clustering.stability import Stability as Stability
     from hiddenscape.clustering.stability import cluster_stability as cluster_stability

@@ -110,6 +110,10 @@ ENTRIES: dict[str, Entry] = {
     ),
     "adp": on_density(lambda g, rho, x: hs.adp(g, rho, z=1.0, points=x)),
     "merge_tree": on_density(lambda g, rho, x: hs.merge_tree(hs.adp(g, rho, z=0.5, points=x))),
+    "dendrogram": on_density(
+        lambda g, rho, x: hs.dendrogram(hs.merge_tree(hs.adp(g, rho, z=0.5, points=x)))
+    ),
+    "peak_map": on_density(lambda g, rho, x: hs.peak_map(hs.adp(g, rho, z=0.5, points=x))),
     "label_agreement": Entry(
         lambda x: hs.label_agreement(
             hs.adp(graph_of(x), hs.knn_density(graph_of(x), dimension=2.5, k=8), points=x),
@@ -136,6 +140,7 @@ ENTRIES: dict[str, Entry] = {
 }
 
 NO_ESTIMATORS = {
+    "saddle_distances": "distances of a clustering's saddles; peak_map carries them and the note",
     "count_components": "counts given eigenvalues, sees no rows",
     "ess_of_patch": "one patch of vectors, given by the caller",
     "tree_lengths": "edges of one tree, a copy is an edge of length 0",
@@ -249,6 +254,11 @@ def numbers(found: Any) -> Iterator[Number]:
     elif isinstance(found, hs.MergeTree):
         yield Number("heights", _flat(found.heights), found.note)
         yield Number("peaks", _flat(found.peaks), found.note)
+    elif isinstance(found, hs.Dendrogram):
+        yield Number("y", _flat(found.y), found.note)
+    elif isinstance(found, hs.PeakMap):
+        yield Number("coordinates", _flat(found.coordinates), found.note)
+        yield Number("distances", _flat(found.distances), found.note)
     elif isinstance(found, hs.Stability):
         yield from numbers(found.reference)
     elif isinstance(found, ImbalanceMatrix):

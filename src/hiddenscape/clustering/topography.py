@@ -6,8 +6,11 @@ scipy's.
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,6 +22,8 @@ from hiddenscape.types import FloatVector, IntVector
 
 __all__ = ["MergeTree", "merge_tree"]
 
+Method = Literal["single", "average"]
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MergeTree:
@@ -29,10 +34,10 @@ class MergeTree:
     joined : int64 array (c - 1, 2)
         What each step joins: clusters are 0 to c - 1, step s makes c + s.
     heights : float64 array (c - 1,)
-        :math:`\log\rho` of the saddle, descending; NaN for parts that share no border and are
-        joined last.
+        :math:`\log\rho` at which they join, descending: of the saddle, or of the mean over the
+        saddles between the two; NaN for parts that share no border and are joined last.
     saddle_rows : int64 array (c - 1,)
-        The row of the saddle; -1 where there is none.
+        The row of the highest saddle between them; -1 where there is none.
     peaks : float64 array (c,)
         :math:`\log\rho` of the peaks: how high each leaf ends.
     order : int64 array (c,)
@@ -40,7 +45,7 @@ class MergeTree:
     note : str
         That of the clusters; ``disconnected`` where parts share no border.
     parameters : mapping
-        Of the clustering.
+        Of the clustering, and the linkage.
     """
 
     joined: np.ndarray
@@ -49,7 +54,7 @@ class MergeTree:
     peaks: FloatVector
     order: IntVector
     note: str
-    parameters: object
+    parameters: Mapping[str, object]
 
     def __post_init__(self) -> None:
         seal(self, "joined", "heights", "saddle_rows", "peaks", "order")
@@ -83,17 +88,27 @@ class MergeTree:
         return np.column_stack([self.joined, distance, size[len(self.peaks) :]])
 
 
-def merge_tree(clusters: Clusters) -> MergeTree:
+def merge_tree(clusters: Clusters, *, method: Method = "single") -> MergeTree:
     r"""Join clusters in the order of their saddles.
 
-    The highest saddle joins first, which is single linkage on
-    :math:`D_{ab} = \max\log\rho - \log\rho_{s(ab)}`. Parts without a border between them have no
-    saddle, and are joined at the root, in the order of their first clusters.
+    With :math:`D_{ab} = \max\log\rho - \log\rho_{s(ab)}` and no distance between clusters that
+    share no border:
+
+    ``single`` (default)
+        The highest saddle joins first, and joins at its own height: single linkage on D.
+    ``average``
+        The two branches with the smallest mean D over their pairs of clusters that share a border,
+        at the height :math:`\max\log\rho` less that mean. Where all clusters share borders this
+        is average linkage (UPGMA).
+
+    Parts without a border between them have no saddle, and are joined at the root, in the order of
+    their first clusters.
 
     Parameters
     ----------
     clusters : Clusters
         With saddles: of ``adp``.
+    method : str
 
     Returns
     -------
@@ -104,12 +119,13 @@ def merge_tree(clusters: Clusters) -> MergeTree:
     Raises
     ------
     InputError
-        For a clustering of a method that measures no saddles.
+        For a clustering of a method that measures no saddles, or an unknown method.
 
     Notes
     -----
     Between equal saddles the lower row joins first. Of two branches the one with the higher peak
-    is on the left.
+    is on the left. DADApy gives pairs without a border the density :math:`\min\log\rho - 1`, and
+    averages that filler.
 
     References
     ----------
@@ -123,41 +139,18 @@ def merge_tree(clusters: Clusters) -> MergeTree:
     >>> points = np.vstack([rng.normal(size=(200, 2)) + [c, 0] for c in (0, 20, 24)])
     >>> graph = find_neighbors(points, k=60)
     >>> tree = merge_tree(adp(graph, pak_density(graph, dimension=2)))
-    >>> tree.joined.tolist(), tree.note
-    ([[1, 2], [0, 3]], 'disconnected (2 parts share no border)')
+    >>> tree.joined.tolist(), tree.heights.round(2).tolist(), tree.note.split("; ")[-1]
+    ([[1, 2], [0, 3]], [-4.24, nan], 'disconnected (2 parts share no border)')
     """
     if clusters.method != "adp":
         raise InputError(f"{clusters.method} measures no saddles: a tree needs those of adp")
+    if method not in get_args(Method):
+        known = ", ".join(get_args(Method))
+        raise InputError(f"method must be one of {known}, got {method!r}")
     c = clusters.n_clusters
-    node = list(range(c))
-    parts = list(range(c))
-
-    def part_of(a: int) -> int:
-        while parts[a] != a:
-            parts[a] = parts[parts[a]]
-            a = parts[a]
-        return a
-
-    joined: list[tuple[int, int]] = []
-    heights: list[float] = []
-    rows: list[int] = []
-
-    def join(a: int, b: int, height: float, row: int) -> None:
-        first, second = sorted((node[a], node[b]))
-        joined.append((first, second))
-        heights.append(height)
-        rows.append(row)
-        parts[max(a, b)] = min(a, b)
-        node[min(a, b)] = c + len(joined) - 1
-
-    for s in np.lexsort((clusters.saddle_rows, -clusters.saddles)):
-        a, b = (part_of(int(x)) for x in clusters.saddle_pairs[s])
-        if a != b:
-            join(a, b, float(clusters.saddles[s]), int(clusters.saddle_rows[s]))
-    roots = [a for a in range(c) if part_of(a) == a]
-    for other in roots[1:]:
-        join(roots[0], other, math.nan, -1)
-    note = f"disconnected ({len(roots)} parts share no border)" if len(roots) > 1 else ""
+    joined, heights, rows = _joins(clusters, method)
+    parts = c - int(np.count_nonzero(np.isfinite(heights)))
+    note = f"disconnected ({parts} parts share no border)" if parts > 1 else ""
     pairs = np.array(joined, dtype=np.int64).reshape(-1, 2)
     return MergeTree(
         joined=pairs,
@@ -166,8 +159,71 @@ def merge_tree(clusters: Clusters) -> MergeTree:
         peaks=clusters.heights,
         order=_order(pairs, clusters.heights),
         note=join_notes(clusters.note, note),
-        parameters=clusters.parameters,
+        parameters={**clusters.parameters, "linkage": method},
     )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Border:
+    """The saddles between two branches: their sum, number, the highest and its row."""
+
+    total: float
+    count: int
+    best: float
+    row: int
+
+    def __add__(self, other: _Border) -> _Border:
+        best, row = min((-self.best, self.row), (-other.best, other.row))
+        return _Border(self.total + other.total, self.count + other.count, -best, row)
+
+
+def _joins(clusters: Clusters, method: str) -> tuple[list[tuple[int, int]], list[float], list[int]]:
+    """Nodes that join, at what height, and the row of the highest saddle between them."""
+    c = clusters.n_clusters
+    near: list[dict[int, _Border]] = [{} for _ in range(c)]
+    queue: list[tuple[float, int, int, int, _Border]] = []
+    node, lowest, alive = list(range(c)), list(range(c)), [True] * c
+    joined: list[tuple[int, int]] = []
+    heights: list[float] = []
+    rows: list[int] = []
+
+    def border(a: int, b: int, found: _Border) -> None:
+        near[a][b] = near[b][a] = found
+        height = found.best if method == "single" else found.total / found.count
+        heapq.heappush(queue, (-height, found.row, a, b, found))
+
+    def join(a: int, b: int, height: float, row: int) -> int:
+        """The branch with fewer borders becomes part of the other."""
+        big, small = (a, b) if len(near[a]) >= len(near[b]) else (b, a)
+        first, second = sorted((node[a], node[b]))
+        joined.append((first, second))
+        heights.append(height)
+        rows.append(row)
+        node[big], alive[small] = c + len(joined) - 1, False
+        lowest[big] = min(lowest[a], lowest[b])
+        for third, found in near[small].items():
+            del near[third][small]
+            if third != big:
+                known = near[big].get(third)
+                border(big, third, found if known is None else known + found)
+        near[small] = {}
+        return big
+
+    for (a, b), height, row in zip(
+        clusters.saddle_pairs.tolist(),
+        clusters.saddles.tolist(),
+        clusters.saddle_rows.tolist(),
+        strict=True,
+    ):
+        border(a, b, _Border(height, 1, height, row))
+    while queue:
+        low, _, a, b, found = heapq.heappop(queue)
+        if near[a].get(b) is found:  # else one of the two is gone, or they met elsewhere since
+            join(a, b, -low, found.row)
+    roots = sorted((a for a in range(c) if alive[a]), key=lambda a: lowest[a])
+    for other in roots[1:]:
+        roots[0] = join(roots[0], other, math.nan, -1)
+    return joined, heights, rows
 
 
 def _order(joined: np.ndarray, peaks: np.ndarray) -> np.ndarray:

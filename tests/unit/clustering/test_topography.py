@@ -14,6 +14,7 @@ from hiddenscape.clustering.topography import merge_tree
 from hiddenscape.density.knn import knn_density
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.testing.landscapes import written_landscape
 
 
 def hills(seed: int = 0, n: int = 400, gap: float = 2.0) -> Clusters:
@@ -59,7 +60,7 @@ def test_the_order_is_one_without_crossings_and_scipy_draws_it() -> None:
 def test_parts_without_a_border_are_joined_last_and_noted() -> None:
     found = hills(2, gap=40.0)
     tree = merge_tree(found)
-    assert tree.note == "disconnected (4 parts share no border)"
+    assert tree.note.endswith("disconnected (4 parts share no border)")
     assert np.isnan(tree.heights[-3:]).all()
     assert (tree.saddle_rows[-3:] == -1).all()
     assert np.isfinite(tree.heights[:-3]).all()
@@ -83,3 +84,40 @@ def test_one_cluster_none_and_methods_without_saddles() -> None:
     plain = density_peaks(graph, density, min_log_density=-9, min_delta=1, points=points)
     with pytest.raises(InputError, match="density_peaks measures no saddles"):
         merge_tree(plain)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_is_that_of_scipy_where_all_pairs_have_a_border(seed: int) -> None:
+    rng = np.random.default_rng([63, seed])
+    c = 9
+    a, b = np.triu_indices(c, 1)
+    saddles = rng.uniform(-8, -2, size=len(a))
+    found = written_landscape(
+        rng.uniform(-2, 0, size=c), {(i, j): s for i, j, s in zip(a, b, saddles, strict=True)}
+    )
+    tree = merge_tree(found, method="average")
+    want = scipy_linkage(found.heights.max() - saddles, "average")
+    assert tree.linkage()[:, 2] == pytest.approx(want[:, 2], rel=1e-12)
+    assert tree.linkage()[:, 3].tolist() == want[:, 3].tolist()
+    assert tree.parameters["linkage"] == "average"
+    single = merge_tree(found).linkage()[:, 2]
+    assert single == pytest.approx(scipy_linkage(found.heights.max() - saddles, "single")[:, 2])
+
+
+def test_average_leaves_out_pairs_without_a_border() -> None:
+    # 0-1 at -2; 2 borders on 0 only (-4); 3 on nobody.
+    found = written_landscape([0.0, -0.5, -1.0, -1.5], {(0, 1): -2.0, (0, 2): -4.0})
+    tree = merge_tree(found, method="average")
+    assert tree.joined.tolist() == [[0, 1], [2, 4], [3, 5]]
+    assert tree.heights[:2].tolist() == [-2.0, -4.0]
+    assert np.isnan(tree.heights[2])
+    # With a second border of 2 the mean of both is the height, and the higher row is named.
+    found = written_landscape([0.0, -0.5, -1.0], {(0, 1): -2.0, (0, 2): -4.0, (1, 2): -3.0})
+    tree = merge_tree(found, method="average")
+    assert tree.heights.tolist() == [-2.0, -3.5]
+    assert tree.saddle_rows.tolist() == [found.saddle_rows[0], found.saddle_rows[2]]
+
+
+def test_an_unknown_linkage_is_refused() -> None:
+    with pytest.raises(InputError, match="method must be one of single, average, got 'ward'"):
+        merge_tree(hills(), method="ward")  # type: ignore[arg-type]
