@@ -162,7 +162,7 @@ class _Search:
         try:
             plan = plan_search(
                 self.points.n, DIRECTIONS + 1, self.k, memory=self.memory, block=self.block,
-                itemsize=4, copies=1, workers=cores(), spare=max(64, min(self.k, 512)),
+                itemsize=4, copies=1, workers=cores(), spare=max(128, min(4 * self.k, 1024)),
             )  # fmt: skip
         except InputError:
             return  # no room for a rung that is not needed

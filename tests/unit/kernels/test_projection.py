@@ -29,7 +29,7 @@ CLOUDS = {
 def made(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Cloud, Screen]:
     points = cloud(x)
     # Any directions will do for the bounds.
-    monkeypatch.setattr(projection, "_fewest", lambda *a: a[2][0])
+    monkeypatch.setattr(projection, "_cheapest", lambda *a: a[2][0])
     screen = project(points, 5, 60, make_screen(points, "float32", keep=False))
     assert screen is not None
     return points, screen
@@ -94,6 +94,20 @@ def test_it_is_used_where_few_directions_hold_the_points(
 def test_it_is_left_where_they_do_not(rng: np.random.Generator, from_the_first_row: None) -> None:
     assert RUNG not in cpu.nearest(cloud(rng.normal(size=(600, 300))), 5)[2].counts()
     assert RUNG not in cpu.nearest(cloud(sheet(rng, 600, 100, 0.01)), 5)[2].counts()
+
+
+def test_more_directions_where_distances_are_dear(rng: np.random.Generator) -> None:
+    x = sheet(rng, 700, 600, 0.02)
+    x -= x.mean(axis=0)
+    basis = projection._directions(x, 128)
+    wanted = [8, 16, 32, 64, 128]
+
+    def chosen(k: int, n: int) -> int | None:
+        return projection._cheapest(x, basis, wanted, k, n, 10**6)
+
+    many_pairs, few_pairs = chosen(100, 20_000), chosen(5, 1_000_000)
+    assert many_pairs is not None and few_pairs is not None
+    assert many_pairs > few_pairs
 
 
 def test_a_forced_arithmetic_is_not_preceded_by_it(
