@@ -18,6 +18,8 @@ _HOME = {
     "METRICS": "neighbors.metrics",
     "Certificate": "kernels.certificate",
     "ranks_of": "neighbors.ranks",
+    "neighbor_similarities": "neighbors.similarities",
+    "sparse_graph": "neighbors.similarities",
     "Engine": "neighbors.engine",
     "describe_engine": "neighbors.engine",
     "find_duplicates": "neighbors.duplicates",
@@ -48,6 +50,10 @@ _HOME = {
     "ph0_dimension": "dimension.spanning_tree",
     "tree_lengths": "dimension.spanning_tree",
     "box_counting": "dimension.boxes",
+    "i3d": "dimension.discrete",
+    "i3d_scan": "dimension.discrete",
+    "binarize": "dimension.binary",
+    "binary_dimension": "dimension.binary",
     "fishers_dimension": "dimension.fishers",
     "spectrum_dimension": "dimension.spectrum",
     "count_components": "dimension.spectrum",
@@ -61,6 +67,11 @@ _HOME = {
     "kstar_density": "density.kstar_nn",
     "k_peaks": "density.kstar_nn",
     "pak_density": "density.pak",
+    "DensityGradients": "density.gradients",
+    "density_gradients": "density.gradients",
+    "DensityDifferences": "density.differences",
+    "density_differences": "density.differences",
+    "bmti_density": "density.bmti",
     # density -> clusters
     "Clusters": "clustering.result",
     "adp": "clustering.adp",
@@ -175,6 +186,11 @@ if TYPE_CHECKING:
     from hiddenscape.data.sequences import SequenceRules as SequenceRules
     from hiddenscape.data.text import text_dataset as text_dataset
     from hiddenscape.data.windows import window_dataset as window_dataset
+    from hiddenscape.density.bmti import bmti_density as bmti_density
+    from hiddenscape.density.differences import DensityDifferences as DensityDifferences
+    from hiddenscape.density.differences import density_differences as density_differences
+    from hiddenscape.density.gradients import DensityGradients as DensityGradients
+    from hiddenscape.density.gradients import density_gradients as density_gradients
     from hiddenscape.density.knn import knn_density as knn_density
     from hiddenscape.density.kstar import k_star as k_star
     from hiddenscape.density.kstar_nn import k_peaks as k_peaks
@@ -184,12 +200,16 @@ if TYPE_CHECKING:
     from hiddenscape.density.result import LogDensity as LogDensity
     from hiddenscape.dimension.abide import abide as abide
     from hiddenscape.dimension.abide import agride as agride
+    from hiddenscape.dimension.binary import binarize as binarize
+    from hiddenscape.dimension.binary import binary_dimension as binary_dimension
     from hiddenscape.dimension.binomial import binomial_dimension as binomial_dimension
     from hiddenscape.dimension.boxes import box_counting as box_counting
     from hiddenscape.dimension.correlation import CorrelationIntegral as CorrelationIntegral
     from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
     from hiddenscape.dimension.correlation import correlation_integral as correlation_integral
     from hiddenscape.dimension.decimation import decimation as decimation
+    from hiddenscape.dimension.discrete import i3d as i3d
+    from hiddenscape.dimension.discrete import i3d_scan as i3d_scan
     from hiddenscape.dimension.ess import ess_dimension as ess_dimension
     from hiddenscape.dimension.ess import ess_of_patch as ess_of_patch
     from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
@@ -230,6 +250,8 @@ if TYPE_CHECKING:
     from hiddenscape.neighbors.metrics import METRICS as METRICS
     from hiddenscape.neighbors.ranks import ranks_of as ranks_of
     from hiddenscape.neighbors.search import find_neighbors as find_neighbors
+    from hiddenscape.neighbors.similarities import neighbor_similarities as neighbor_similarities
+    from hiddenscape.neighbors.similarities import sparse_graph as sparse_graph
     from hiddenscape.pipeline import add_sites as add_sites
     from hiddenscape.pipeline import cite as cite
     from hiddenscape.pipeline import demo as demo

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, digamma, polygamma
+from scipy.special import digamma, polygamma
 
+from hiddenscape.dimension.counts import model_p
 from hiddenscape.dimension.local import Lists, neighbor_lists, remarks_of, undefined_of
 from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension
@@ -29,8 +30,6 @@ __all__ = ["binomial_dimension"]
 
 _STDERR = ("fisher", "blocks")
 _METHODS = ("mle", "bayes")
-_DRAWS = 199
-_SLACK = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +164,11 @@ def binomial_dimension(
     inner, outer = both.sum(axis=0)
     parameters["log_likelihood"] = float(inner * math.log(p) + (outer - inner) * math.log1p(-p))
     if validate:
-        parameters |= {"model_p": _model_p(counts, seed), "seed": seed}
+        one = np.zeros_like(counts.trials)
+        parameters["model_p"] = model_p(
+            counts.trials, counts.inner, one, lambda n: n.sum(keepdims=True) / outer, seed
+        )
+        parameters["seed"] = seed
     dropped = len(lists.rows) - len(counts.rows)
     return Dimension(
         value=value,
@@ -251,24 +254,3 @@ def _estimate(counts: np.ndarray, ratio: float, method: str) -> tuple[float, flo
         return math.nan, math.nan
     share = inner / outer
     return math.log(share) / log, math.sqrt((1 / share - 1) / outer) / -log
-
-
-def _model_p(counts: _Counts, seed: int) -> float:
-    """Share of model draws, each with its own estimate, that fit worse than the data."""
-    rng = np.random.default_rng([seed, len(counts.trials)])
-    kinds, rows_of = np.unique(counts.trials, return_counts=True)
-    total = int(counts.trials.sum())
-    x = np.arange(int(kinds[-1]) + 1)
-
-    def distance(inner: np.ndarray) -> float:
-        model = (
-            rows_of
-            @ bdtr(np.minimum(x, kinds[:, None]), kinds[:, None], float(inner.sum()) / total)
-        ) / len(inner)
-        found = np.cumsum(np.bincount(inner, minlength=len(x))) / len(inner)
-        return float(np.abs(found - model).max())
-
-    p = float(counts.inner.sum()) / total
-    stated = distance(counts.inner)
-    worse = sum(distance(rng.binomial(counts.trials, p)) >= stated - _SLACK for _ in range(_DRAWS))
-    return (1 + worse) / (1 + _DRAWS)
