@@ -55,6 +55,7 @@ _HOME = {
     "binarize": "dimension.binary",
     "binary_dimension": "dimension.binary",
     "fishers_dimension": "dimension.fishers",
+    "danco_dimension": "dimension.danco",
     "spectrum_dimension": "dimension.spectrum",
     "count_components": "dimension.spectrum",
     "pca_dimension": "dimension.pca",
@@ -207,6 +208,7 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.correlation import CorrelationIntegral as CorrelationIntegral
     from hiddenscape.dimension.correlation import correlation_dimension as correlation_dimension
     from hiddenscape.dimension.correlation import correlation_integral as correlation_integral
+    from hiddenscape.dimension.danco import danco_dimension as danco_dimension
     from hiddenscape.dimension.decimation import decimation as decimation
     from hiddenscape.dimension.discrete import i3d as i3d
     from hiddenscape.dimension.discrete import i3d_scan as i3d_scan

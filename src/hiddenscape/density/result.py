@@ -91,8 +91,8 @@ class LogDensity:
     k : int64 array (n,)
         Neighbours that entered; -1 where undefined.
     method : str
-        ``knn``, ``kstar``, ``pak`` or ``k_peaks`` (whose values are no densities, but order like
-        them).
+        ``knn``, ``kstar``, ``pak``, ``bmti`` or ``k_peaks`` (whose values are no densities, but
+        order like them).
     dimension : float
         What volumes were made with. Densities at different dimensions are not comparable.
     n_used, n_dropped, note, parameters
