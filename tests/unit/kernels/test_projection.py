@@ -106,7 +106,8 @@ def test_more_directions_where_distances_are_dear(rng: np.random.Generator) -> N
         return projection._cheapest(x, basis, wanted, k, n, 10**6)
 
     many_pairs, few_pairs = chosen(100, 20_000), chosen(5, 1_000_000)
-    assert many_pairs is not None and few_pairs is not None
+    assert many_pairs is not None
+    assert few_pairs is not None
     assert many_pairs > few_pairs
 
 
