@@ -78,7 +78,7 @@ def identity_of(
         "model": model_identity(network),
         "adapter": facts.get("adapter"),
         "attn_implementation": facts.get("attn_implementation") or _attention(network),
-        "intervention_hash": None,
+        "intervention_hash": facts.get("intervention_hash"),
         "tokenizer": _tokenizer(network, template) if dataset.kind == "text" else None,
         "processor_hash": _processor(network) if dataset.kind == "images" else None,
         "dataset": {

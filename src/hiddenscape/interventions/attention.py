@@ -214,10 +214,10 @@ def _scores(query: torch.Tensor, key: torch.Tensor, given: Mapping[str, Any]) ->
     scaling, cap, bias = (given.get(k) for k in ("scaling", "softcap", "position_bias"))
     key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     scores = torch.matmul(query, key.transpose(-1, -2))
-    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else float(scaling))
     if cap is not None:
-        scores = torch.tanh(scores / cap) * cap
-    return scores if bias is None else scores + bias
+        scores = torch.tanh(scores / cap) * float(cap)
+    return scores if bias is None else scores + cast(torch.Tensor, bias)
 
 
 def _family_eager(module: nn.Module) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -33,10 +33,13 @@ class EditedNetwork(TorchNetwork):
         What is changed, in this order.
     active : ActiveEdits
         The same, laid onto its attention modules.
+    modules : mapping
+        Attention module of each block.
     """
 
     edits: tuple[AttentionEdit, ...] = ()
     active: ActiveEdits = field(default_factory=ActiveEdits)
+    modules: Mapping[int, nn.Module] = field(default_factory=dict)
 
     def forward(self, batch: Batch) -> Any:
         """One forward pass with the edits.
@@ -111,7 +114,8 @@ def edited(
     ...                     bos_token_id=None, eos_token_id=None)
     >>> network = wrap_module(GPT2LMHeadModel(config))
     >>> batch = Batch(kwargs={"input_ids": torch.tensor([[1, 2, 3, 4]])})
-    >>> before = network.trace(batch, "logits")["logits"]
+    >>> with edited(network, ()) as plain:
+    ...     before = plain.trace(batch, "logits")["logits"]
     >>> with edited(network, AttentionEdit(heads=[(1, 0)], key=1)) as changed:
     ...     after = changed.trace(batch, "logits")["logits"]
     >>> (before == after).all(-1).tolist()  # only the last token was edited
@@ -127,16 +131,14 @@ def edited(
 
 
 @contextmanager
-def edited_unproven(
-    located: Located, edits: Sequence[AttentionEdit]
-) -> Iterator[EditedNetwork]:
+def edited_unproven(located: Located, edits: Sequence[AttentionEdit]) -> Iterator[EditedNetwork]:
     """As :func:`edited`, for a network whose probes have been passed."""
     network, edits = located.network, tuple(edits)
     active = active_for(located, edits)
     own = {f.name: getattr(network, f.name) for f in fields(TorchNetwork)}
     own["facts"] = {**network.facts, "intervention_hash": edits_hash(edits) if edits else None}
     own["batching"] = False  # rows of one length only
-    changed = EditedNetwork(**own, edits=edits, active=active)
+    changed = EditedNetwork(**own, edits=edits, active=active, modules=located.modules)
     with switched(network.module), using(active), _counted(network.module, active):
         yield changed
 

@@ -53,9 +53,9 @@ def chosen_entries(edit: AttentionEdit, allowed: torch.Tensor, spans: Spans) -> 
     InputError
         If a row has none of them, or lacks the span.
     """
-    rows, length = allowed.shape[0], allowed.shape[-1]
-    query = _positions(edit.query, "query", rows, length, spans).to(allowed.device)
-    key = _positions(edit.key, "key", rows, length, spans).to(allowed.device)
+    rows, _, queries, keys = allowed.shape
+    query = _positions(edit.query, "query", rows, queries, spans).to(allowed.device)
+    key = _positions(edit.key, "key", rows, keys, spans).to(allowed.device)
     chosen = query[:, None, :, None] & key[:, None, None, :] & allowed
     empty = ~chosen.flatten(1).any(1)
     if bool(empty.any()):

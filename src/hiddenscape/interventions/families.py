@@ -26,11 +26,13 @@ def _imagegpt(module: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tens
     scores = _product(query, key)
     if module.scale_attn_weights:
         scores = scores / query.shape[-1] ** 0.5
-    return scores / (module.layer_idx + 1) if module.scale_attn_by_inverse_layer_idx else scores
+    if module.scale_attn_by_inverse_layer_idx:
+        scores = scores / (module.layer_idx + 1)
+    return scores
 
 
 def _gptj(module: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    return _product(query.float(), key.float()) / module.scale_attn
+    return _product(query.float(), key.float()) / float(module.scale_attn)
 
 
 def _gpt_neo(_module: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

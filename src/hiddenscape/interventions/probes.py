@@ -128,8 +128,9 @@ def _only_this_head(
     """The edit changed this head's share of z, and no other's."""
     if before is None or after is None or before.shape != after.shape:
         return
-    moved = (before != after).unflatten(-1, (located.heads[block], -1)).any(-1).flatten(0, -2)
-    heads = moved.any(0).nonzero().flatten().tolist()
+    count = located.heads[block]
+    moved = (before != after).reshape(-1, count, before.shape[-1] // count)
+    heads = moved.any(2).any(0).nonzero().flatten().tolist()
     if heads != [head]:
         raise InterventionNotSupported(
             f"{where}: the edit reached the heads {heads} at site z.{block}, not this one alone"
