@@ -17,6 +17,7 @@ from scipy.stats import ortho_group
 from hiddenscape.dimension.abide import abide, agride
 from hiddenscape.dimension.binomial import binomial_dimension
 from hiddenscape.dimension.correlation import correlation_dimension
+from hiddenscape.dimension.danco import danco_dimension
 from hiddenscape.dimension.ess import ess_dimension
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
@@ -49,6 +50,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "correlation": lambda x: correlation_dimension(x, 5, min(10, len(x) - 1)),
     "ess a": lambda x: ess_dimension(x, min(10, len(x) - 1)),
     "ess b": lambda x: ess_dimension(x, min(10, len(x) - 1), form="b"),
+    "danco": lambda x: danco_dimension(x, min(8, len(x) - 2), balls=2),
     "tle": lambda x: tle_dimension(x, min(10, len(x) - 1)),
 }
 each = pytest.mark.parametrize("name", ESTIMATORS)

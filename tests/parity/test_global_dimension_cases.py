@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hiddenscape.dimension.danco import danco_dimension
 from hiddenscape.dimension.ess import ess_of_patch
 from hiddenscape.dimension.fishers import fishers_dimension
 from hiddenscape.dimension.spanning_tree import tree_lengths
@@ -17,10 +18,7 @@ from hiddenscape.testing.manifolds import ball
 pytestmark = pytest.mark.real
 
 GROUPS = ("ESS, DANCo, FisherS, PH0",)
-ELSEWHERE: dict[str, str] = {
-    "skdim-ref-ball5-danco-stats": "DANCo: not offered yet",
-    "skdim-ref-ball5-danco": "DANCo: not offered yet",
-}
+ELSEWHERE: dict[str, str] = {}
 """Visible cases of these groups that ask for what is not computed here, with the reason."""
 
 
@@ -43,6 +41,20 @@ def test_fishers_of_octave(cases: dict[str, Any]) -> None:
     want = cases["skdim-ref-ball5-fishers"]
     assert found.value == pytest.approx(want["n_single"], rel=1e-9)
     assert found.parameters["profile"] == pytest.approx(want["n_alpha"], rel=1e-9)
+
+
+def test_danco_of_r(cases: dict[str, Any], shared: Path) -> None:
+    points = np.hstack([ball(300, 5, seed=0), np.zeros((300, 5))])
+    content = (shared / "reference" / "danco_calibration_ball5.json").read_text(encoding="utf-8")
+    table = [[row[name] for name in ("dhat", "mu_nu", "mu_tau")]
+             for row in json.loads(content)["calibration"]]  # fmt: skip
+    found = danco_dimension(points, 10, integer=True, statistics="published", calibration=table)
+    statistics = found.parameters["statistics_of_data"]
+    assert statistics == pytest.approx(cases["skdim-ref-ball5-danco-stats"], rel=1e-8)
+    # Theirs leaves out -1 - H_9 of the divergence, so that equal statistics are 3.83 apart.
+    constant = 1 + sum(1 / i for i in range(1, 10))
+    got = [found.value, found.parameters["divergence"] + constant]
+    assert got == pytest.approx(cases["skdim-ref-ball5-danco"], rel=1e-9)
 
 
 def test_ess_of_r(cases: dict[str, Any]) -> None:

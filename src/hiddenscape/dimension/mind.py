@@ -23,7 +23,7 @@ from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.types import FloatVector, whole
 
-__all__ = ["mind_dimension"]
+__all__ = ["likeliest", "mind_dimension", "mind_influence"]
 
 
 def mind_dimension(
@@ -108,11 +108,11 @@ def mind_dimension(
         few = len(log) < 3
         why = f"few_points ({len(log)} ratios)" if few else f"ties (all {len(log)} ratios are 1)"
         return undefined_of(lists, "mind", why, parameters)
-    root = _maximum(log, k)
+    root = likeliest(log, k)
     if labels is None:
         error = 1 / math.sqrt(_information(root, log, k))
     else:
-        error = block_stderr(log, labels[lists.rows], lambda rest: _maximum(rest, k))
+        error = block_stderr(log, labels[lists.rows], lambda rest: likeliest(rest, k))
     value = _whole_maximum(root, log, k) if integer else root
     return Dimension(
         value=value,
@@ -138,7 +138,14 @@ def _inverse_growth(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def _maximum(log: FloatVector, k: int) -> float:
+def likeliest(log: FloatVector, k: int) -> float:
+    r"""The dimension that makes :math:`L_i = \log(r_{k+1}/r_1)` most likely; NaN if all are 0.
+
+    Examples
+    --------
+    >>> round(likeliest(np.array([0.1, 0.2, 0.3]), 1), 9)
+    5.0
+    """
     n, total = len(log), float(log.sum())
     if total <= 0:
         return math.nan
@@ -153,6 +160,12 @@ def _maximum(log: FloatVector, k: int) -> float:
     while slope(low) < 0:
         low, high = low / 2, low
     return float(brentq(slope, low, high, xtol=1e-13 * low, rtol=1e-14))
+
+
+def mind_influence(d: float, log: FloatVector, k: int) -> FloatVector:
+    """What each row adds to the estimate d, times the number of rows; of mean 0."""
+    score = (1 + (k - 1) * _inverse_growth(d * log)) / d - log
+    return np.asarray(len(log) * score / _information(d, log, k))
 
 
 def _information(d: float, log: FloatVector, k: int) -> float:
