@@ -14,7 +14,7 @@ import hiddenscape
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "hiddenscape"
-BASE = {"types", "errors", "results", "files", "_version"}
+BASE = {"types", "errors", "results", "files", "pointwise", "_version"}
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "engines": set(),
@@ -29,11 +29,12 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"neighbors", "kernels"},
     "density": {"neighbors", "kernels"},
     "clustering": {"density", "neighbors", "kernels"},
+    "sklearn": {"clustering", "density", "dimension", "neighbors", "kernels"},
     "analyses": {"neighbors", "kernels", "dimension", "density", "clustering", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
     "training": {"models", "data", "store", "engines"},
     "interventions": {"models", "data"},
-    "runs": {"store", "table", "neighbors"},
+    "runs": {"store", "table", "neighbors", "clustering"},
     "measurement": {
         "store", "neighbors", "kernels", "dimension", "analyses", "engines", "table", "runs",
         "profile",

@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from hiddenscape.errors import DiskFullError, StoreError
@@ -17,12 +18,14 @@ from hiddenscape.errors import DiskFullError, StoreError
 __all__ = [
     "clean_temporaries",
     "explain_failure",
+    "file_stem",
     "free_bytes",
     "sync_folder",
     "temporary_name",
     "write_atomic",
 ]
 
+_LONGEST_STEM = 100  # file systems take 255 bytes for a whole name
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]+)")
@@ -33,6 +36,24 @@ _OPEN: set[str] = set()
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname()) or "unknown"
+
+
+def file_stem(key: str) -> str:
+    """A site key as a file name of its own: module paths may hold anything, of any length.
+
+    A key that had to be changed carries a hash, so that two keys never share a file.
+
+    Examples
+    --------
+    >>> file_stem("resid_post.3@mean")
+    'resid_post.3@mean'
+    >>> file_stem("module:conv1/a@flat"), file_stem("module:conv1_a@flat")
+    ('module_conv1_a@flat+ac7659d0', 'module_conv1_a@flat+eefdb518')
+    """
+    stem = re.sub(r"[^A-Za-z0-9@._]", "_", key)
+    if stem == key and len(stem) <= _LONGEST_STEM:
+        return stem
+    return f"{stem[:_LONGEST_STEM]}+{blake2b(key.encode(), digest_size=4).hexdigest()}"
 
 
 def free_bytes(folder: Path) -> int:

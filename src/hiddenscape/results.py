@@ -7,13 +7,20 @@ extend :class:`Estimate`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from hiddenscape.errors import InputError
 
-__all__ = ["NOTE_WORDS", "STDERR_KINDS", "Estimate", "join_notes", "note_words"]
+__all__ = [
+    "NOTE_WORDS",
+    "STDERR_KINDS",
+    "Estimate",
+    "ReadOnly",
+    "join_notes",
+    "listed",
+    "note_words",
+]
 
 NOTE_WORDS = (
     "duplicates",
@@ -63,6 +70,51 @@ def note_words(note: str) -> tuple[str, ...]:
     return tuple(part.split(" ", 1)[0] for part in note.split("; ") if part)
 
 
+def listed(items: Iterable[str], limit: int = 5) -> str:
+    """Names in a row, the rest counted.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    names = list(items)
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+class ReadOnly(Mapping[str, object]):
+    """A mapping that cannot be changed, and that pickles (``MappingProxyType`` does not).
+
+    Examples
+    --------
+    >>> settings = ReadOnly({"k": 10})
+    >>> settings["k"], settings | {"z": 1.65}
+    (10, {'k': 10, 'z': 1.65})
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, object]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> object:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __or__(self, other: Mapping[str, object]) -> dict[str, object]:
+        return {**self._items, **other}
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Estimate:
     """One number with its uncertainty.
@@ -99,4 +151,4 @@ class Estimate:
         unknown = [w for w in note_words(self.note) if w not in NOTE_WORDS]
         if unknown:
             raise InputError(f"unknown words in note: {unknown}; known: {NOTE_WORDS}")
-        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "parameters", ReadOnly(self.parameters))

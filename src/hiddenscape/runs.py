@@ -2,7 +2,8 @@
 
 ::
 
-    RUN/  run.json  rows.csv  acts/  graph/  map/  results/*.csv  measure.json  profile.json
+    RUN/  run.json  rows.csv  acts/  graph/  map/  results/*.csv  points/  measure.json
+          profile.json
           figures/  report.html  log/  null/ (the untrained twin)  base/ (without the adapter)
           checkpoints/NAME/
 
@@ -16,12 +17,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hiddenscape.errors import StoreError
-from hiddenscape.files import write_atomic
+from hiddenscape.errors import InputError, StoreError
+from hiddenscape.files import file_stem, write_atomic
+from hiddenscape.pointwise import Pointwise, read_pointwise
 from hiddenscape.store.reader import RepresentationSet, open_store
 from hiddenscape.table import Table
+
+if TYPE_CHECKING:
+    from hiddenscape.clustering.result import Clusters
 
 __all__ = ["Run", "open_run", "read_json", "write_json"]
 
@@ -120,6 +125,81 @@ class Run:
         latest = self.measured.get("latest", {})
         last = tuple(f"{analysis}-{settings}-" for analysis, settings in latest.items())
         return Table.read(self.path / "results", last=last)
+
+    def pointwise(self, site: str, analysis: str = "adp") -> Pointwise:
+        """What an analysis says of single rows of a site, by its latest settings.
+
+        Parameters
+        ----------
+        site : str
+            Name, or key ``NAME@POOLING`` where a site was read with several poolings.
+        analysis : str
+            ``adp`` (cluster of every row, peaks, saddles), ``k_star``, ``pak_density``, ...
+
+        Raises
+        ------
+        InputError
+            If there is nothing of that site, or of several poolings of it.
+        StoreError
+            If the file is damaged.
+
+        Examples
+        --------
+        >>> import tempfile, hiddenscape, numpy as np
+        >>> folder, rng = tempfile.mkdtemp(), np.random.default_rng(0)
+        >>> x = np.vstack([rng.normal(size=(200, 2)) + c for c in (0, 9)])
+        >>> np.savez(folder + "/p.npz", a=x)
+        >>> _ = hiddenscape.import_points(folder + "/p.npz", folder + "/run")
+        >>> _ = hiddenscape.measure(folder + "/run", ["adp"])
+        >>> np.bincount(hiddenscape.open_run(folder + "/run").pointwise("a")["labels"]).tolist()
+        [200, 200]
+        """
+        measured = self.measured
+        latest = measured.get("latest", {}).get(analysis)
+        found: dict[str, Path] = {}
+        for key in measured.get("store", {}):
+            stem = f"{analysis}-{latest}-{file_stem(key)}-*.safetensors"
+            at = next(iter((self.path / "points").glob(stem)), None)
+            if at is not None and site in (key, key.split("@")[0]):
+                found[key] = at
+        if len(found) > 1:
+            raise InputError(f"{site} was measured with several poolings: {', '.join(found)}")
+        if not found:
+            raise InputError(
+                f"{self.path}: no numbers of single rows by {analysis} at {site!r}: measure "
+                f"{analysis} first, with `hiddenscape measure {self.path} --analyses {analysis}`"
+            )
+        return read_pointwise(next(iter(found.values())))
+
+    def clusters(self, site: str) -> Clusters:
+        """The clusters of a site, as ``adp`` gave them, over the rows that were measured.
+
+        Row i of it is row ``pointwise(site).rows[i]`` of ``rows.csv``. With it go ``merge_tree``
+        and ``label_agreement``.
+
+        Raises
+        ------
+        InputError, StoreError
+            As :meth:`pointwise`.
+        """
+        from hiddenscape.clustering.result import Clusters
+
+        found = self.pointwise(site, "adp")
+        return Clusters(
+            labels=found["labels"],
+            halo=found["halo"],
+            centers=found["centers"],
+            heights=found["heights"],
+            height_errors=found["height_errors"],
+            saddle_pairs=found["saddle_pairs"],
+            saddle_rows=found["saddle_rows"],
+            saddles=found["saddles"],
+            saddle_errors=found["saddle_errors"],
+            method="adp",
+            n_used=len(found.rows),
+            note=found.note,
+            parameters=found.parameters,
+        )
 
     @property
     def null(self) -> Run | None:

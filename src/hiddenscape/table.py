@@ -47,6 +47,8 @@ class Row:
         Neighbour rank(s).
     subset, repeat : int
         Rows of a subsample, and which of its repeats.
+    setting : str
+        What else tells this number from its neighbours: ``z = 2.5``.
     value, stderr, stderr_kind, n_used, n_dropped, note
         The estimate itself.
     params_hash : str
@@ -72,6 +74,7 @@ class Row:
     n2: int | None = None
     subset: int | None = None
     repeat: int | None = None
+    setting: str = ""
     value: float = math.nan
     stderr: float = math.nan
     stderr_kind: str = ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from hiddenscape.analyses import ANALYSES, Analysis, Settings
+from hiddenscape.analyses import ANALYSES, Analysis, Chain, Measured, Settings
 from hiddenscape.neighbors.search import find_neighbors
 
-SETTINGS = Settings(k=(3, 10), max_rank=32, imbalance_k=1, seed=3)
+SETTINGS = Settings(
+    k=(3, 10), max_rank=32, dimension_k=(8,), kstar_depth=40, alpha=0.05, z=0.2, z_scan=(0.0, 1.0),
+    stability_draws=3, seed=3,
+)  # fmt: skip
 N, D = 150, 4
 
 
@@ -28,27 +32,37 @@ def _values(
     entry: Analysis, a: np.ndarray, b: np.ndarray, labels: np.ndarray
 ) -> dict[tuple[object, ...], tuple[float, float]]:
     """Every number of an analysis: {what it is: (value, stderr)}."""
-    if entry.kind == "points":
-        found = list(entry.compute(a, SETTINGS))
-    else:
-        graph_a = find_neighbors(a, k=max(1, entry.neighbors(SETTINGS, N)))
-        if entry.kind == "graph":
-            found = list(entry.compute(graph_a, SETTINGS))
-        elif entry.kind == "labels":
-            found = list(entry.compute(graph_a, labels, SETTINGS))
-        else:
-            graph_b = find_neighbors(b, k=graph_a.k)
-            if entry.kind == "pair":
-                found = list(entry.compute(graph_a, graph_b, SETTINGS))
-            else:
-                triples = list(entry.compute([a, b], [graph_a, graph_b], SETTINGS))
-                return {
-                    (i, j, m.quantity): (m.estimate.value, m.estimate.stderr) for i, j, m in triples
-                }
+    found = list(_computed(entry, a, b, labels))
+    if entry.kind == "matrix":
+        return {(i, j, m.quantity): (m.estimate.value, m.estimate.stderr) for i, j, m in found}
     return {
-        (m.quantity, m.k, m.n1, m.subset, m.repeat): (m.estimate.value, m.estimate.stderr)
+        (m.quantity, m.k, m.n1, m.subset, m.repeat, m.setting): (
+            m.estimate.value,
+            m.estimate.stderr,
+        )
         for m in found
+        if isinstance(m, Measured)
     }
+
+
+def _computed(entry: Analysis, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> Iterable[Any]:
+    """What an analysis yields on two sites of the same rows."""
+    k = max(1, entry.neighbors(SETTINGS, N))
+    if entry.kind == "points":
+        return entry.compute(a, SETTINGS)
+    graph = find_neighbors(a, k=k)
+    if entry.kind == "graph":
+        return entry.compute(graph, SETTINGS)
+    if entry.kind == "labels":
+        return entry.compute(graph, labels, SETTINGS)
+    if entry.kind == "chain":
+        return entry.compute(Chain(a, graph, SETTINGS), SETTINGS)
+    if entry.kind == "chain_labels":
+        return entry.compute(Chain(a, graph, SETTINGS), labels, SETTINGS)
+    other = find_neighbors(b, k=k)
+    if entry.kind == "pair":
+        return entry.compute(graph, other, SETTINGS)
+    return entry.compute([a, b], [graph, other], SETTINGS)
 
 
 def _rotation(rng: np.random.Generator) -> np.ndarray:
@@ -128,19 +142,11 @@ def test_a_constant_site_is_nan_with_a_note(entry: Analysis) -> None:
     a, b, labels = np.ones((N, D)), *_points(0)[1:]
     if entry.name in {"duplicates", "norms"}:
         pytest.skip("counts and norms are defined on a constant site")
-    graph_a = find_neighbors(a, k=10)
-    graph_b = find_neighbors(b, k=10)
-    calls = {
-        "points": lambda: entry.compute(a, SETTINGS),
-        "graph": lambda: entry.compute(graph_a, SETTINGS),
-        "labels": lambda: entry.compute(graph_a, labels, SETTINGS),
-        "pair": lambda: entry.compute(graph_a, graph_b, SETTINGS),
-        "matrix": lambda: (
-            m for i, j, m in entry.compute([a, b], [graph_a, graph_b], SETTINGS) if i != j
-        ),
-    }
-    found = list(calls[entry.kind]())
+    found = list(_computed(entry, a, b, labels))
+    if entry.kind == "matrix":
+        found = [m for i, j, m in found if i != j]
     assert found
+    found = [m for m in found if isinstance(m, Measured)]
     for m in found:
         if m.quantity not in {"chance", "chance_sd", "ceiling"}:
             assert np.isnan(m.estimate.value), m

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hiddenscape.analyses import ANALYSES, Analysis, Settings
+from hiddenscape.analyses import ANALYSES, Analysis, Chain, Measured, Settings
 from hiddenscape.comparison.imbalance import information_imbalance
 from hiddenscape.comparison.labels import label_overlap
 from hiddenscape.comparison.overlap import neighborhood_overlap
@@ -23,10 +23,13 @@ from hiddenscape.reporting.warnings import warnings_of
 from hiddenscape.results import Estimate, note_words
 from hiddenscape.table import Row, Table
 
-SETTINGS = Settings(k=(3, 10), max_rank=16)
+SETTINGS = Settings(k=(3, 10), max_rank=16, dimension_k=(8,), kstar_depth=30, stability_draws=0)
 N = 120
 # What these compute from the points, they do not read from the graph that is offered.
-NO_GRAPH = {"pca", "norms"}
+NO_GRAPH = {
+    "pca", "norms", "spectrum", "parallel_analysis", "fishers", "ph0", "box_counting",
+    "adp_stability",
+}  # fmt: skip
 
 
 def unproven(graph: NeighborGraph) -> NeighborGraph:
@@ -45,6 +48,10 @@ def estimates(entry: Analysis, *, proven: bool) -> Iterator[Estimate]:
         found = entry.compute(graphs[0], SETTINGS)
     elif entry.kind == "labels":
         found = entry.compute(graphs[0], labels, SETTINGS)
+    elif entry.kind == "chain":
+        found = entry.compute(Chain(a, graphs[0], SETTINGS), SETTINGS)
+    elif entry.kind == "chain_labels":
+        found = entry.compute(Chain(a, graphs[0], SETTINGS), labels, SETTINGS)
     elif entry.kind == "pair":
         found = entry.compute(*graphs, SETTINGS)
     elif entry.kind == "matrix":
@@ -53,7 +60,7 @@ def estimates(entry: Analysis, *, proven: bool) -> Iterator[Estimate]:
         found = entry.compute(a, SETTINGS, graphs[0])
     for m in found:
         # The subsets of a decimation are searched anew, exactly.
-        if m.subset in (None, N):
+        if isinstance(m, Measured) and m.subset in (None, N):
             yield m.estimate
 
 

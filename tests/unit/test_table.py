@@ -64,7 +64,7 @@ def test_damaged_parts_are_named(tmp_path) -> None:
     with pytest.raises(StoreError, match=r"part.csv, line 2: value = 'one' is not a number"):
         Table.read(tmp_path)
     path.write_text(text[:-12] + "\n")
-    with pytest.raises(StoreError, match="fields where 26 are expected"):
+    with pytest.raises(StoreError, match="fields where 27 are expected"):
         Table.read(tmp_path)
     path.write_text("name,age\nx,3\n")
     with pytest.raises(StoreError, match="is not a table of results"):

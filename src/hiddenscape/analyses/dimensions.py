@@ -1,4 +1,4 @@
-"""Dimension: one entry per estimator."""
+"""Dimension from ratios of neighbour distances, and the whole list of dimensions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from hiddenscape.analyses.entry import LENGTH, Analysis, Measured, Settings
+from hiddenscape.analyses.local import LOCAL
+from hiddenscape.analyses.spectra import GLOBAL
 from hiddenscape.dimension.decimation import decimation
 from hiddenscape.dimension.gride import gride_scan
-from hiddenscape.dimension.pca import participation_ratio, pca_dimension
 from hiddenscape.dimension.two_nn import two_nn
 from hiddenscape.neighbors.graph import NeighborGraph
 
@@ -37,7 +38,10 @@ def _gride(
 
 
 def _decimation(
-    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+    points: np.ndarray,
+    settings: Settings,
+    graph: NeighborGraph | None = None,
+    blocks: np.ndarray | None = None,
 ) -> Iterator[Measured]:
     curve = decimation(points, seed=settings.seed, graph=graph)
     for mean, single in zip(curve.estimates, curve.repeats, strict=True):
@@ -55,17 +59,6 @@ def _decimation(
                 subset=subset,
                 repeat=i,
             )
-
-
-def _pca(
-    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
-) -> Iterator[Measured]:
-    for threshold in (0.9, 0.99):
-        yield Measured(
-            quantity=f"dimension_{round(100 * threshold)}",
-            estimate=pca_dimension(points, threshold=threshold),
-        )
-    yield Measured(quantity="participation_ratio", estimate=participation_ratio(points))
 
 
 DIMENSIONS = (
@@ -114,15 +107,6 @@ DIMENSIONS = (
         rows="distinct",
         summary="TwoNN on disjoint subsets of N / 2^s rows with neighbours found anew",
     ),
-    Analysis(
-        name="pca",
-        kind="points",
-        compute=_pca,
-        quantities=("dimension_90", "dimension_99", "participation_ratio"),
-        citations=("gao2017participation",),
-        laws=LENGTH,
-        bounds=(0.0, math.inf),
-        rows="distinct",
-        summary="components for 90 % and 99 % of the variance; participation ratio",
-    ),
+    *LOCAL,
+    *GLOBAL,
 )

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from hiddenscape.errors import ConfigError
 from hiddenscape.results import Estimate
 from hiddenscape.types import whole
 
-__all__ = ["EXACT", "LENGTH", "Analysis", "Kind", "Measured", "Settings"]
+__all__ = [
+    "DENSITIES", "EXACT", "GROUPS", "LENGTH", "Analysis", "Group", "Kind", "Measured", "PerRow",
+    "Settings",
+]  # fmt: skip
 
-Kind = Literal["graph", "points", "labels", "pair", "matrix"]
+Kind = Literal["graph", "points", "labels", "chain", "chain_labels", "pair", "matrix"]
+Group = Literal["dimension", "density", "peaks", "labels", "rows", "pairs"]
+GROUPS: tuple[str, ...] = get_args(Group)
 
 EXACT = {"permute": "=", "shift": "=", "orthogonal": "=", "scale": "=", "constant_column": "=",
          "double": "="}  # fmt: skip
@@ -26,7 +33,7 @@ EXACT = {"permute": "=", "shift": "=", "orthogonal": "=", "scale": "=", "constan
 LENGTH = {**EXACT, "feature_scale": "x"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What fixes the numbers of a plan.
 
@@ -38,37 +45,106 @@ class Settings:
         Largest n2 of the GRIDE scan; None means min(n / 4, 256).
     imbalance_k : int
         Neighbours averaged by the information imbalance.
+    dimension_k : tuple of int
+        Neighbourhood sizes of the local dimension estimators (MLE, MOM, TLE, ...).
+    subsets : tuple of int
+        Into how many disjoint parts the rows are dealt to measure every dimension on less of them
+        too, at larger scales.
+    kstar_depth : int
+        Neighbours among which k* is sought.
+    alpha : float
+        Level of the test behind k*.
+    density : str
+        What peaks are sought in: ``pak``, ``kstar`` or ``knn``.
+    density_k : int
+        Neighbours of the kNN density.
+    density_rank : int
+        n2 of the ranks (n2 / 2, n2) at which the dimension that densities use is estimated; 2 is
+        TwoNN, censored.
+    density_dimension : float or None
+        That dimension itself, the same at every site.
+    z, z_scan : float, tuple of float
+        Errors by which a peak must stand above its saddles; what it is varied over.
+    stability_draws : int
+        Subsamples of 80 % of the rows on which clusters are sought again.
     seed : int
         Keys every random stream.
+
+    Raises
+    ------
+    ConfigError
+        For a value that makes no sense; names it.
     """
 
     k: tuple[int, ...] = (10, 30)
     max_rank: int | None = None
     imbalance_k: int = 1
+    dimension_k: tuple[int, ...] = (20,)
+    subsets: tuple[int, ...] = ()
+    kstar_depth: int = 100
+    alpha: float = 1e-6
+    density: str = "pak"
+    density_k: int = 16
+    density_rank: int = 2
+    density_dimension: float | None = None
+    z: float = 1.65
+    z_scan: tuple[float, ...] = (1.0, 1.65, 2.5, 4.0)
+    stability_draws: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("imbalance_k", "max_rank", "seed"):
+        for name, least in _WHOLE.items():
             value = getattr(self, name)
-            if not (name == "max_rank" and value is None):
-                object.__setattr__(self, name, whole(name, value))
-        object.__setattr__(self, "k", tuple(dict.fromkeys(whole("k", k) for k in self.k)))
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if not self.k or any(k < 1 for k in self.k) or self.imbalance_k < 1:
-            raise ConfigError(f"k must be one or more numbers >= 1, got {self.k}")
-        if self.max_rank is not None and self.max_rank < 2:
-            raise ConfigError(f"max_rank must be at least 2, got {self.max_rank}")
+            if value is None and name == "max_rank":
+                continue
+            many = isinstance(value, tuple)
+            numbers = tuple(dict.fromkeys(whole(name, v) for v in (value if many else (value,))))
+            if (many and not numbers and name != "subsets") or any(v < least for v in numbers):
+                said = f"one or more numbers >= {least}" if many else f"at least {least}"
+                raise ConfigError(f"{name} must be {said}, got {value}")
+            object.__setattr__(self, name, numbers if many else numbers[0])
+        if self.density_rank % 2:
+            raise ConfigError(f"density_rank must be even, got {self.density_rank}")
+        if self.density not in DENSITIES:
+            raise ConfigError(
+                f"density must be one of {', '.join(DENSITIES)}, got {self.density!r}"
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        d = self.density_dimension
+        if not (d is None or (d >= 1 and math.isfinite(d))):
+            raise ConfigError(f"density_dimension must be a number of at least 1, got {d}")
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"alpha must lie in (0, 1), got {self.alpha}")
+        object.__setattr__(self, "z", float(self.z))
+        object.__setattr__(self, "z_scan", tuple(dict.fromkeys(map(float, self.z_scan))))
+        if not all(z >= 0 for z in (self.z, *self.z_scan)):
+            raise ConfigError(f"z and z_scan must not be negative, got {self.z} and {self.z_scan}")
 
     def largest_rank(self, n: int) -> int:
         """n2 up to which GRIDE scans n rows."""
         wanted = min(n // 4, 256) if self.max_rank is None else self.max_rank
         return max(2, min(wanted, n - 1))
 
+    def usable(self, name: str, n: int) -> tuple[int, ...]:
+        """The sizes of ``k`` or ``dimension_k`` that n rows allow."""
+        return tuple(k for k in getattr(self, name) if k < n)
+
+
+_WHOLE = {
+    "k": 1, "max_rank": 2, "imbalance_k": 1, "dimension_k": 3, "subsets": 2, "kstar_depth": 6,
+    "density_k": 2, "density_rank": 2, "stability_draws": 0, "seed": 0,
+}  # fmt: skip
+DENSITIES = ("pak", "kstar", "knn")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One number of an analysis with the labels that the table wants."""
+    """One number of an analysis with the labels that the table wants.
+
+    ``setting`` tells it from its neighbours where no other label does: ``z = 2.5``.
+    """
 
     quantity: str
     estimate: Estimate
@@ -78,6 +154,27 @@ class Measured:
     n2: int | None = None
     subset: int | None = None
     repeat: int | None = None
+    setting: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PerRow:
+    """Arrays of an analysis, saved beside the numbers of its site.
+
+    Attributes
+    ----------
+    arrays : mapping of str to array
+        Those named in ``rowwise`` have one entry per measured row, the others any shape.
+    rowwise : tuple of str
+    parameters : mapping
+        What fixes them, as JSON can hold it.
+    note : str
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    rowwise: tuple[str, ...]
+    parameters: Mapping[str, object]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +186,25 @@ class Analysis:
     name : str
         Unique; the table's column ``analysis``.
     kind : str
-        What ``compute`` is called with: ``graph`` (graph, settings, spatial block of each row or
-        None), ``points`` (points, settings,
-        graph of these points or None), ``labels`` (graph, labels, settings), ``pair`` (graph_a,
-        graph_b, settings), ``matrix`` (sequence of points, graphs, settings).
+        What ``compute`` is called with, before the settings and after them:
+
+        ================  ==============================  ===================================
+        ``graph``         graph                           spatial block of each row or None
+        ``points``        points                          their graph or None, blocks or None
+        ``labels``        graph, labels
+        ``chain``         :class:`~.chain.Chain`
+        ``chain_labels``  chain, labels
+        ``pair``          graph, other graph
+        ``matrix``        points of all sites, graphs
+        ================  ==============================  ===================================
+
     compute : callable
-        Yields :class:`Measured`; a ``matrix`` yields ``(i, j, Measured)``.
+        Yields :class:`Measured`, a ``chain`` also :class:`PerRow`; a ``matrix`` yields
+        ``(i, j, Measured)``.
+    group : str
+        One of :data:`GROUPS`; names all of its entries in :func:`choose`.
+    default : bool
+        Whether it is measured where nothing is asked for. What is slow is not.
     neighbors : callable
         (settings, n) -> how many neighbours per row the graph must hold.
     quantities : tuple of str
@@ -110,6 +220,8 @@ class Analysis:
         every row enters (ties are ordered by row number).
     uses : tuple of str
         The fields of :class:`Settings` that its numbers depend on.
+    per_row : bool
+        Whether it yields :class:`PerRow`.
     """
 
     name: str
@@ -123,3 +235,17 @@ class Analysis:
     rows: Literal["distinct", "all"] = "all"
     uses: tuple[str, ...] = ()
     summary: str = ""
+    group: Group = "dimension"
+    default: bool = True
+    per_row: bool = False
+
+    def used(self, settings: Settings) -> dict[str, object]:
+        """The settings that its numbers depend on: others must not file them anew."""
+        names = set(self.uses)
+        if self.cut(settings):
+            names |= {"subsets", "seed"}
+        return {name: value for name, value in asdict(settings).items() if name in names}
+
+    def cut(self, settings: Settings) -> bool:
+        """Whether it is also measured on subsets of the rows."""
+        return self.group == "dimension" and self.name != "decimation" and bool(settings.subsets)

@@ -20,17 +20,13 @@ from hiddenscape.results import Estimate
 __all__ = ["ACROSS", "LABELS"]
 
 
-def _usable(settings: Settings, n: int) -> list[int]:
-    return [k for k in settings.k if k < n]
-
-
 def _label_overlap(
     weighting: Any,
     graph: NeighborGraph,
     labels: np.ndarray,
     settings: Settings,
 ) -> Iterator[Measured]:
-    for k in _usable(settings, graph.n):
+    for k in settings.usable("k", graph.n):
         overlap = label_overlap(graph, labels, k=k, weighting=weighting)
         yield Measured(quantity="overlap", estimate=overlap, k=k)
         for quantity in ("chance", "ceiling", "adjusted"):
@@ -40,7 +36,7 @@ def _label_overlap(
 def _overlap(
     graph_a: NeighborGraph, graph_b: NeighborGraph, settings: Settings
 ) -> Iterator[Measured]:
-    for k in _usable(settings, graph_a.n):
+    for k in settings.usable("k", graph_a.n):
         overlap = neighborhood_overlap(graph_a, graph_b, k=k)
         yield Measured(quantity="overlap", estimate=overlap, k=k)
         yield Measured(quantity="chance", estimate=_beside(overlap, "chance"), k=k)
@@ -79,8 +75,9 @@ LABELS = (
         Analysis(
             name=name,
             kind="labels",
+            group="labels",
             compute=partial(_label_overlap, weighting),
-            neighbors=lambda settings, n: max(_usable(settings, n), default=1),
+            neighbors=lambda settings, n: max(settings.usable("k", n), default=1),
             quantities=("overlap", "chance", "ceiling", "adjusted"),
             citations=("doimo2020nucleation",),
             laws=LENGTH,
@@ -98,8 +95,9 @@ ACROSS = (
     Analysis(
         name="neighborhood_overlap",
         kind="pair",
+        group="pairs",
         compute=_overlap,
-        neighbors=lambda settings, n: max(_usable(settings, n), default=1),
+        neighbors=lambda settings, n: max(settings.usable("k", n), default=1),
         quantities=("overlap", "chance", "chance_sd"),
         citations=("doimo2020nucleation",),
         laws=LENGTH,
@@ -110,6 +108,7 @@ ACROSS = (
     Analysis(
         name="information_imbalance",
         kind="matrix",
+        group="pairs",
         compute=_imbalance,
         neighbors=lambda settings, n: settings.imbalance_k + 1,
         quantities=("imbalance",),

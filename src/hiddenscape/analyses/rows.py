@@ -30,7 +30,10 @@ def _duplicates(
 
 
 def _norms(
-    points: np.ndarray, settings: Settings, graph: NeighborGraph | None = None
+    points: np.ndarray,
+    settings: Settings,
+    graph: NeighborGraph | None = None,
+    blocks: np.ndarray | None = None,
 ) -> Iterator[Measured]:
     norms = np.array([_norm(row) for row in _rows64(points)])
     largest = float(norms.max()) or 1.0
@@ -61,6 +64,7 @@ def _rows64(points: np.ndarray) -> Iterator[np.ndarray]:
 ROWS = (
     Analysis(
         name="duplicates",
+        group="rows",
         kind="graph",
         compute=_duplicates,
         neighbors=lambda settings, n: 1,
@@ -72,6 +76,7 @@ ROWS = (
     ),
     Analysis(
         name="norms",
+        group="rows",
         kind="points",
         compute=_norms,
         quantities=("mean",),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +13,11 @@ from hiddenscape.files import write_atomic
 from hiddenscape.kernels.certificate import Certificate
 from hiddenscape.neighbors.graph import NeighborGraph
 
-__all__ = ["CACHED_NEIGHBORS", "file_stem", "load_graph", "save_graph"]
+__all__ = ["CACHED_NEIGHBORS", "load_graph", "save_graph"]
 
 _SCHEMA = "hiddenscape-graph/2"
-_LONGEST_STEM = 100  # file systems take 255 bytes for a whole name
 CACHED_NEIGHBORS = 128
 """Neighbours kept on disk per row; deeper scans search again rather than fill the disk."""
-
-
-def file_stem(key: str) -> str:
-    """A site key as a file name of its own: module paths may hold anything, of any length.
-
-    A key that had to be changed carries a hash, so that two keys never share a file.
-
-    Examples
-    --------
-    >>> file_stem("resid_post.3@mean")
-    'resid_post.3@mean'
-    >>> file_stem("module:conv1/a@flat"), file_stem("module:conv1_a@flat")
-    ('module_conv1_a@flat+ac7659d0', 'module_conv1_a@flat+eefdb518')
-    """
-    stem = re.sub(r"[^A-Za-z0-9@._]", "_", key)
-    if stem == key and len(stem) <= _LONGEST_STEM:
-        return stem
-    return f"{stem[:_LONGEST_STEM]}+{blake2b(key.encode(), digest_size=4).hexdigest()}"
 
 
 def save_graph(path: Path, graph: NeighborGraph, content: str) -> None:

@@ -20,25 +20,14 @@ from hiddenscape.measurement.plan import (
     unit,
 )
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.results import listed
 from hiddenscape.runs import Run, read_json, write_json
 from hiddenscape.store.reader import RepresentationSet
 from hiddenscape.types import Site
 
-__all__ = ["SCHEMA", "Job", "Selected", "listed", "prepare"]
+__all__ = ["SCHEMA", "Job", "Selected", "prepare"]
 
 SCHEMA = "hiddenscape-measure/1"
-
-
-def listed(names: Sequence[str], limit: int = 4) -> str:
-    """A few names in words.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"], limit=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 @dataclass(slots=True)
@@ -83,7 +72,7 @@ class Job:
 
     @property
     def per_site(self) -> list[Analysis]:
-        return [a for a in self.analyses if a.kind in ("graph", "points", "labels")]
+        return [a for a in self.analyses if a.kind not in ("pair", "matrix")]
 
     @property
     def across(self) -> list[Analysis]:
@@ -98,7 +87,7 @@ class Job:
         # Rows left out because they repeat elsewhere change the numbers of this site.
         policy = "all" if analysis.rows == "all" else digest(sorted(self.contents.items()))
         content = [self.contents[site.key], policy]
-        if analysis.kind != "labels":
+        if analysis.kind not in ("labels", "chain_labels"):
             return {"": unit(analysis, self.settings, [site.key], content)}
         return {
             name: unit(
@@ -148,13 +137,17 @@ def prepare(
             f"{shown}"
         )
     warnings += [
-        f"k = {k} was left out: the run has {len(rows)} rows" for k in settings.k if k >= len(rows)
+        f"{name} = {k} was left out: the run has {len(rows)} rows"
+        for name in ("k", "dimension_k")
+        if any(a for a in analyses if name in a.uses)
+        for k in getattr(settings, name)
+        if k not in settings.usable(name, len(rows))
     ]
     warnings += rs.not_offered()
     if rs.ragged_sites:
         warnings.append(
-            f"{listed([s.key for s in rs.ragged_sites])} hold every token and were not measured: "
-            "only pooled sites have one point per row"
+            f"{listed([s.key for s in rs.ragged_sites], 4)} hold every token and were not "
+            "measured: only pooled sites have one point per row"
         )
     warnings += [f"site {key} was set aside: {why}" for key, why in silent.items()]
     _forget_other_points(run, rs)
@@ -187,7 +180,7 @@ def _forget_other_points(run: Run, rs: RepresentationSet) -> None:
     now = {s.key: rs[s.key].content_hash for s in rs.sites}
     known = before.get("store", {})
     if any(now.get(key) != content for key, content in known.items()):
-        for part in (run.path / "results").glob("*.csv"):
+        for part in (*(run.path / "results").glob("*.csv"), *(run.path / "points").glob("*")):
             part.unlink(missing_ok=True)
         before = {}
     if known != now:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from hiddenscape._version import __version__
 from hiddenscape.analyses import Analysis, Settings
 from hiddenscape.errors import ConfigError, InputError
-from hiddenscape.measurement.graphs import file_stem
+from hiddenscape.files import file_stem
 from hiddenscape.store.reader import RepresentationSet
 from hiddenscape.types import Site
 
@@ -51,7 +51,7 @@ class Unit:
         prefix = f"{self.analysis}-{self.params}-{self.what}-"
         return [
             p
-            for p in folder.glob("*.csv")
+            for p in folder.glob("*")
             if p.stem.startswith(prefix)
             and "-" not in p.stem[len(prefix) :]
             and p.stem != self.stem
@@ -71,21 +71,17 @@ def content_of(rs: RepresentationSet, site: Site, rows: np.ndarray) -> str:
 
 def params_hash(analysis: Analysis, settings: Settings) -> str:
     """The hash over what fixes the numbers of an analysis."""
-    return digest(analysis.name, _used(analysis, settings), _NUMBERS_VERSION)
-
-
-def _used(analysis: Analysis, settings: Settings) -> dict[str, object]:
-    """The settings that this analysis depends on: others must not file its numbers anew."""
-    return {name: value for name, value in asdict(settings).items() if name in analysis.uses}
+    return digest(analysis.name, analysis.used(settings), _NUMBERS_VERSION)
 
 
 def parameters(analysis: Analysis, settings: Settings) -> dict[str, object]:
     """What the hash stands for, in readable form."""
     return {
         "analysis": analysis.name,
+        "group": analysis.group,
         "summary": analysis.summary,
         "citations": list(analysis.citations),
-        "settings": _used(analysis, settings),
+        "settings": analysis.used(settings),
         "hiddenscape": __version__,
     }
 

@@ -6,15 +6,18 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hiddenscape.analyses import Analysis, Measured
+import numpy as np
+
+from hiddenscape.analyses import Analysis, Measured, PerRow
 from hiddenscape.errors import InputError
 from hiddenscape.measurement.job import Job
 from hiddenscape.measurement.plan import Unit, params_hash
+from hiddenscape.pointwise import Pointwise, write_pointwise
 from hiddenscape.results import Estimate, join_notes
 from hiddenscape.table import Row, Table
 from hiddenscape.types import Site
 
-__all__ = ["base_of", "guarded", "row_of", "second_of", "write_part"]
+__all__ = ["base_of", "guarded", "row_of", "second_of", "write_part", "write_rows"]
 
 
 def guarded(analysis: Analysis, compute: Callable[[], Iterable[Any]]) -> list[Any]:
@@ -59,6 +62,7 @@ def row_of(base: dict[str, Any], m: Measured, dropped: int, note: str) -> Row:
         n2=m.n2,
         subset=m.subset,
         repeat=m.repeat,
+        setting=m.setting,
         value=float(e.value),
         stderr=float(e.stderr),
         stderr_kind=e.stderr_kind,
@@ -71,4 +75,23 @@ def row_of(base: dict[str, Any], m: Measured, dropped: int, note: str) -> Row:
 def write_part(job: Job, target: Unit, rows: list[Row]) -> None:
     Table(rows).write_part(job.results, target.stem)
     for old in target.outdated(job.results):
+        old.unlink(missing_ok=True)
+
+
+def write_rows(
+    job: Job, target: Unit, site: Site, found: PerRow, rows: np.ndarray, note: str
+) -> None:
+    """Save what an analysis says of single rows; ``rows`` counts among the measured ones."""
+    folder = job.run.path / "points"
+    saved = Pointwise(
+        analysis=target.analysis,
+        site=site.key,
+        rows=job.rows[rows],
+        arrays=found.arrays,
+        rowwise=found.rowwise,
+        parameters=found.parameters,
+        note=join_notes(found.note, note),
+    )
+    write_pointwise(folder / f"{target.stem}.safetensors", saved)
+    for old in target.outdated(folder):
         old.unlink(missing_ok=True)

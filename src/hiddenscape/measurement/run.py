@@ -31,6 +31,17 @@ def measure(
     k: int | Sequence[int] = (10, 30),
     max_rank: int | None = None,
     imbalance_k: int = 1,
+    dimension_k: int | Sequence[int] = (20,),
+    subsets: Sequence[int] | None = None,
+    kstar_depth: int = 100,
+    alpha: float = 1e-6,
+    density: str = "pak",
+    density_k: int = 16,
+    density_rank: int = 2,
+    density_dimension: float | None = None,
+    z: float = 1.65,
+    z_scan: Sequence[float] | None = (1.0, 1.65, 2.5, 4.0),
+    stability_draws: int = 20,
     seed: int = 0,
     sites: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
@@ -49,13 +60,31 @@ def measure(
     run : Run or path
         A run directory with stored points.
     analyses : iterable of str, optional
-        Names from :mod:`hiddenscape.analyses`; all by default.
+        Names or groups from :mod:`hiddenscape.analyses`, or ``all``; by default those that are
+        fast.
     k : int or sequence of int
         Neighbourhood sizes of the overlaps. Sizes >= n are left out with a warning.
     max_rank : int, optional
         Largest n2 of the GRIDE scan; min(n / 4, 256) by default.
     imbalance_k : int
         Neighbours averaged by the information imbalance.
+    dimension_k : int or sequence of int
+        Neighbourhood sizes of the local dimension estimators (``mle``, ``tle``, ...).
+    subsets : sequence of int, optional
+        Into how many disjoint parts the rows are dealt to measure every dimension on less of them
+        too: ``(2, 4, 8)`` gives means over halves, quarters and eighths (``dimension_subset``) and
+        the single values (``dimension_single``). Parts of fewer than 20 rows are left out.
+    kstar_depth, alpha : int, float
+        k* is sought among so many neighbours, by tests of level alpha.
+    density, density_k : str, int
+        What peaks are sought in: ``pak``, ``kstar`` or ``knn``; the neighbours of the last.
+    density_rank, density_dimension : int, float
+        The dimension that densities are made with: estimated at ranks (n2 / 2, n2) of every site
+        (2 is TwoNN), or one number for all.
+    z, z_scan : float, sequence of float
+        Errors by which a peak must rise above its saddles; other values to count clusters at.
+    stability_draws : int
+        Subsamples on which ``adp_stability`` seeks the clusters again.
     seed : int
         Keys every random stream (decimation, bootstrap).
     sites, labels : sequence of str, optional
@@ -67,9 +96,10 @@ def measure(
     -------
     Table
         Every number of the run, old and new: columns as in :class:`hiddenscape.table.Row`.
-        ``RUN/results/`` holds the same as CSV parts, ``RUN/measure.json`` the settings, the rows
-        left out and the warnings, ``RUN/map/pca.safetensors`` the maps, ``RUN/profile.json`` the
-        reading of the profile.
+        ``RUN/results/`` holds the same as CSV parts, ``RUN/points/`` the numbers of single rows
+        (k*, log densities, clusters: :meth:`hiddenscape.Run.pointwise`), ``RUN/measure.json`` the
+        settings, the rows left out and the warnings, ``RUN/map/pca.safetensors`` the maps,
+        ``RUN/profile.json`` the reading of the profile.
 
     Raises
     ------
@@ -84,11 +114,12 @@ def measure(
     -----
     Rows that are not finite at some site are left out at every site and named in
     ``measure.json``. A site where fewer than half of the rows are finite is set aside instead: it
-    gives NaN with the reason. For dimensions, identical rows enter once, and the same rows enter
-    at every site; a site that consists mostly of repeats keeps its own distinct rows and says so.
-    The standard errors of neighbour-based dimensions are jackknifes over 16 spatial blocks of rows
-    (from 160 rows on): neighbouring rows share distances and are not independent. A site on which
-    an analysis is undefined gives NaN with a note, and the others are measured.
+    gives NaN with the reason. For dimensions, densities and peaks identical rows enter once, and
+    the same rows enter at every site; a site that consists mostly of repeats keeps its own distinct
+    rows and says so. The standard errors of neighbour-based dimensions are jackknifes over 16
+    spatial blocks of rows (from 160 rows on): neighbouring rows share distances and are not
+    independent. A site on which an analysis is undefined gives NaN with a note, and the others are
+    measured; a dimension below 1 makes no density.
 
     Examples
     --------
@@ -105,6 +136,17 @@ def measure(
         k=_sizes(k),
         max_rank=max_rank,
         imbalance_k=imbalance_k,
+        dimension_k=_sizes(dimension_k),
+        subsets=_sizes(subsets or ()),
+        kstar_depth=kstar_depth,
+        alpha=alpha,
+        density=density,
+        density_k=density_k,
+        density_rank=density_rank,
+        density_dimension=density_dimension,
+        z=z,
+        z_scan=_sizes(z_scan or ()),
+        stability_draws=stability_draws,
         seed=seed,
     )
     job = prepare(run, choose(analyses), settings, sites, labels)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from hiddenscape.analyses import Analysis, Measured
+from hiddenscape.analyses import Analysis, Chain, Measured, PerRow
+from hiddenscape.analyses.scan import Subsets, over_subsets
 from hiddenscape.dimension.spatial import spatial_blocks
-from hiddenscape.measurement.graphs import file_stem, load_graph, save_graph
-from hiddenscape.measurement.job import Job, listed
-from hiddenscape.measurement.rows import base_of, guarded, row_of, write_part
+from hiddenscape.files import file_stem
+from hiddenscape.measurement.graphs import load_graph, save_graph
+from hiddenscape.measurement.job import Job
+from hiddenscape.measurement.rows import base_of, guarded, row_of, write_part, write_rows
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
-from hiddenscape.results import Estimate
+from hiddenscape.results import Estimate, listed
 from hiddenscape.table import Row
 from hiddenscape.types import Site
 
@@ -48,8 +50,8 @@ def common_rows(job: Job) -> tuple[np.ndarray, set[str]]:
             keep &= ~repeats
     for count, names in crowded.items():
         job.warnings.append(
-            f"{listed(names)}: {count} of {n} rows repeat another; dimensions there are measured "
-            "on the distinct rows, which are fewer than at the other sites"
+            f"{listed(names, 4)}: {count} of {n} rows repeat another; dimensions there are "
+            "measured on the distinct rows, which are fewer than at the other sites"
         )
     if not keep.all():
         job.warnings.append(
@@ -72,14 +74,16 @@ def write_silent(job: Job, site: Site) -> None:
 def measure_site(job: Job, site: Site, todo: list[Analysis], across: list[Analysis]) -> None:
     points = job.load(site)
     n = len(points)
-    over_all = [a for a in (*todo, *across) if a.kind != "points"]
-    need = max((a.neighbors(job.settings, n) for a in over_all), default=0)
+    need = max((a.neighbors(job.settings, n) for a in (*todo, *across)), default=0)
     graph = graph_of(job, site, points, min(need, n - 1)) if need else None
-    distinct = distinct_view(job, site, points, graph, todo)
+    view = View(job, points, graph, distinct_view(job, site, points, graph, todo), todo)
     for analysis in todo:
-        rows = list(_site_rows(job, site, analysis, points, graph, distinct))
+        found = list(_site_rows(view, site, analysis))
         for label, part in job.site_units(analysis, site).items():
-            write_part(job, part, [r for r in rows if r.label == label])
+            for m in found:
+                if isinstance(m, PerRow) and view.distinct is not None:
+                    write_rows(job, part, site, m, view.distinct.rows, view.distinct.note)
+            write_part(job, part, [m for m in found if isinstance(m, Row) and m.label == label])
     if across and graph is not None:
         widest = max(a.neighbors(job.settings, n) for a in across)
         job.small[site.key] = graph.take(min(widest, graph.k))
@@ -96,15 +100,53 @@ def graph_of(job: Job, site: Site, points: np.ndarray, k: int) -> NeighborGraph:
     return graph
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Distinct:
-    """The points and the graph that dimensions read, and what was left out to get them."""
+    """The points and the graph that dimensions read, and what was left out to get them.
+
+    ``rows`` are theirs among all rows of the site; the graph counts within them.
+    """
 
     points: np.ndarray
     graph: NeighborGraph | None
     blocks: np.ndarray | None
+    rows: np.ndarray
     n_dropped: int
     note: str
+
+
+class View:
+    """A site while it is measured: what its analyses share is made once, when first asked for."""
+
+    def __init__(
+        self,
+        job: Job,
+        points: np.ndarray,
+        graph: NeighborGraph | None,
+        distinct: Distinct | None,
+        todo: list[Analysis],
+    ) -> None:
+        self.job, self.points, self.graph, self.distinct = job, points, graph, distinct
+        self._cut = [a for a in todo if a.cut(job.settings)]
+
+    @cached_property
+    def chain(self) -> Chain | None:
+        """Dimension, density and peaks of the distinct rows."""
+        found = self.distinct
+        if found is None or found.graph is None:
+            return None
+        return Chain(found.points, found.graph, self.job.settings)
+
+    @cached_property
+    def subsets(self) -> Subsets | None:
+        if self.distinct is None:
+            return None
+        settings = self.job.settings
+        return Subsets(
+            self.distinct.points,
+            settings,
+            lambda n: max((a.neighbors(settings, n) for a in self._cut), default=0),
+        )
 
 
 def distinct_view(
@@ -121,27 +163,22 @@ def distinct_view(
     wanted = own if site.key in job.mostly_repeats or job.common is None else job.common
     left_out = len(points) - len(wanted)
     if left_out == 0:
-        return Distinct(points, graph, _blocks(points), 0, "")
+        return Distinct(points, graph, _blocks(points), wanted, 0, "")
     note = f"duplicates ({left_out} of {len(points)} rows left out)"
-    if len(wanted) < 3:
-        return Distinct(points[wanted], None, None, left_out, note)
     subset = points[wanted]
-    needs = [a.neighbors(job.settings, len(subset)) for a in readers if a.kind == "graph"]
+    if len(wanted) < 3:
+        return Distinct(subset, None, None, wanted, left_out, note)
+    need = max(a.neighbors(job.settings, len(subset)) for a in readers)
     small: NeighborGraph | None = None
-    if needs:
-        k = min(max(needs), len(subset) - 1)
+    if need:
+        k = min(need, len(subset) - 1)
         same = graph is not None and graph.distinct is not None and np.array_equal(own, wanted)
         if same and graph is not None and graph.distinct is not None and graph.distinct.k >= k:
-            small = graph.distinct
+            # It names its rows by their number among all of them; the points here are the subset.
+            small = replace(graph.distinct, rows=None, n_rows=-1)
         else:
             small = find_neighbors(subset, k=k)
-    blocks = _blocks(subset)
-    if blocks is not None and small is not None and small.n_rows == len(points):
-        # This graph names its rows by their number among all of them.
-        everywhere = np.zeros(len(points), dtype=blocks.dtype)
-        everywhere[wanted] = blocks
-        blocks = everywhere
-    return Distinct(subset, small, blocks, left_out, note)
+    return Distinct(subset, small, _blocks(subset), wanted, left_out, note)
 
 
 def _blocks(points: np.ndarray) -> np.ndarray | None:
@@ -149,34 +186,35 @@ def _blocks(points: np.ndarray) -> np.ndarray | None:
     return spatial_blocks(points) if len(points) >= _ROWS_FOR_BLOCKS else None
 
 
-def _site_rows(
-    job: Job,
-    site: Site,
-    analysis: Analysis,
-    points: np.ndarray,
-    graph: NeighborGraph | None,
-    distinct: Distinct | None,
-) -> Iterator[Row]:
+def _site_rows(view: View, site: Site, analysis: Analysis) -> Iterator[Row | PerRow]:
+    job, points, graph = view.job, view.points, view.graph
     dropped, note = len(job.dropped), ""
-    more: tuple[Any, ...] = ()
-    if analysis.rows == "distinct" and distinct is not None:
-        if analysis.kind == "graph":
-            more = (distinct.blocks,)
-        points, graph = distinct.points, distinct.graph
+    blocks: np.ndarray | None = None
+    distinct = view.distinct if analysis.rows == "distinct" else None
+    if distinct is not None:
+        points, graph, blocks = distinct.points, distinct.graph, distinct.blocks
         dropped, note = dropped + distinct.n_dropped, distinct.note
+    chain = view.chain if analysis.kind.startswith("chain") else None
+    calls: dict[str, tuple[Any, ...]]
+    if analysis.kind in ("labels", "chain_labels"):
+        rows = slice(None) if distinct is None else distinct.rows
+        first = graph if chain is None else chain
+        calls = {name: (first, column[rows], job.settings) for name, column in job.labels.items()}
+    elif analysis.kind == "points":
+        calls = {"": (points, job.settings, graph, blocks)}
+    else:
+        calls = {"": (chain, job.settings) if chain else (graph, job.settings, blocks)}
     base = base_of(job, site, analysis)
-    if analysis.kind == "labels":
-        for name, column in job.labels.items():
-            for m in guarded(analysis, partial(analysis.compute, graph, column, job.settings)):
-                yield row_of({**base, "label": name}, m, dropped, note)
-        return
-    argument = points if analysis.kind == "points" else graph
-    if argument is None or len(points) < 3:
-        nan = Estimate(value=math.nan, n_used=len(points), note="collapsed (fewer than 3 "
-                       "distinct rows)")  # fmt: skip
-        yield row_of(base, Measured(quantity=analysis.quantities[0], estimate=nan), dropped, note)
-        return
-    if analysis.kind == "points":
-        more = (graph,)
-    for m in guarded(analysis, partial(analysis.compute, argument, job.settings, *more)):
-        yield row_of(base, m, dropped, note)
+    for label, given in calls.items():
+        mark = {**base, "label": label} if label else base
+        if given[0] is None or len(points) < 3:
+            nan = Estimate(value=math.nan, n_used=len(points), note="collapsed (fewer than 3 "
+                           "distinct rows)")  # fmt: skip
+            measured = Measured(quantity=analysis.quantities[0], estimate=nan)
+            yield row_of(mark, measured, dropped, note)
+            continue
+        found = guarded(analysis, partial(analysis.compute, *given))
+        if analysis.cut(job.settings) and view.subsets is not None:
+            found += over_subsets(analysis, view.subsets, job.settings)
+        for m in found:
+            yield m if isinstance(m, PerRow) else row_of(mark, m, dropped, note)

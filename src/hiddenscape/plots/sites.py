@@ -133,7 +133,7 @@ def short_labels(names: Sequence[str]) -> tuple[str, ...]:
 
 _IDENTITY = (
     "site", "pooling", "site_b", "pooling_b", "label", "analysis", "quantity", "k", "n1", "n2",
-    "subset", "repeat",
+    "subset", "repeat", "setting",
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from hiddenscape.plots.sites import SiteAxis
 from hiddenscape.reporting.missing import measure_command
-from hiddenscape.reporting.words import listed, number
+from hiddenscape.reporting.words import number
+from hiddenscape.results import listed
 
 __all__ = ["Advice", "advice_of"]
 

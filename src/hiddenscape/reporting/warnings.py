@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hiddenscape.reporting.source import Source
-from hiddenscape.reporting.words import count, listed
-from hiddenscape.results import note_words
+from hiddenscape.reporting.words import count
+from hiddenscape.results import listed, note_words
 from hiddenscape.table import Row
 
 __all__ = ["warnings_of"]

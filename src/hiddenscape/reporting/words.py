@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from hiddenscape.plots.id_profile import IdProfileData
 from hiddenscape.plots.label_overlap import LabelOverlapData
 from hiddenscape.plots.matrices import MatrixData, NextData
 from hiddenscape.plots.training import TrainingData
+from hiddenscape.results import listed
 
 __all__ = [
     "clip", "count", "dimension_caption", "dimension_words", "gride_words", "imbalance_words",
-    "label_caption", "label_words", "listed", "next_words", "number", "overlap_words",
+    "label_caption", "label_words", "next_words", "number", "overlap_words",
     "training_words",
 ]  # fmt: skip
 
@@ -62,20 +63,6 @@ def clip(text: str, limit: int = 60) -> str:
     'abc…'
     """
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def listed(items: Iterable[str], limit: int = 5) -> str:
-    """Names in a row, the rest counted.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    names = list(items)
-    if len(names) > limit:
-        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
-    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def _best(curve: SiteCurve) -> int:
