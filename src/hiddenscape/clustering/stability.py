@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +22,7 @@ from hiddenscape.density.kstar import DEFAULT_ALPHA, k_star
 from hiddenscape.density.pak import pak_density
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.search import find_neighbors
+from hiddenscape.results import ReadOnly
 from hiddenscape.types import whole
 
 __all__ = ["Stability", "Variation", "cluster_stability"]
@@ -211,7 +211,7 @@ def cluster_stability(
         reference=reference,
         variations=tuple(variations),
         note=reference.note,
-        parameters=MappingProxyType(
+        parameters=ReadOnly(
             {**reference.parameters, "share": share, "subsamples": subsamples, "seed": seed}
         ),
     )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from hiddenscape.errors import InputError
-from hiddenscape.results import NOTE_WORDS, STDERR_KINDS, note_words
+from hiddenscape.results import NOTE_WORDS, STDERR_KINDS, ReadOnly, note_words
 from hiddenscape.types import FloatVector, IntVector, Mask
 
 __all__ = ["KStar", "LogDensity", "seal"]
@@ -32,7 +31,7 @@ def seal(result: Any, *arrays: str) -> None:
         own = np.asarray(getattr(result, name)).view()
         own.flags.writeable = False
         object.__setattr__(result, name, own)
-    object.__setattr__(result, "parameters", MappingProxyType(dict(result.parameters)))
+    object.__setattr__(result, "parameters", ReadOnly(result.parameters))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,0 +1,10 @@
+
+
+def test_settings_cannot_be_changed_and_results_pickle() -> None:
+    import pickle
+
+    made = Estimate(value=1.0, n_used=3, parameters={"k": 10})
+    with pytest.raises(TypeError):
+        made.parameters["k"] = 5  # type: ignore[index]
+    again = pickle.loads(pickle.dumps(made))  # noqa: S301
+    assert (again.value, dict(again.parameters)) == (1.0, {"k": 10})
