@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import lambertw
 
+from hiddenscape.dimension.halves import checked_repeats, spread_of_halves
 from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import blocks, cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.results import join_notes
-from hiddenscape.types import FloatVector, whole
+from hiddenscape.types import FloatVector
 
 __all__ = ["fishers_dimension"]
 
@@ -91,8 +92,7 @@ def fishers_dimension(
         raise InputError("alphas must be ascending numbers in (0, 1)")
     if not condition >= 1:
         raise InputError(f"condition must be at least 1, got {condition}")
-    if whole("repeats", repeats) < 0:
-        raise InputError(f"repeats must not be negative, got {repeats}")
+    repeats = checked_repeats(repeats)
     data = cloud(points)
     same = find_duplicates(data.original)
     n = same.n_distinct
@@ -111,7 +111,7 @@ def fishers_dimension(
     x = data.values[same.distinct_rows].astype(np.float64)
     profile, m = _profile(x, a, condition)
     value, at = _single(profile, a)
-    error = _halves(x, a, condition, repeats, seed)
+    error = spread_of_halves(n, lambda rows: _value(x[rows], a, condition), repeats, seed)
     parameters |= {"profile": tuple(profile.tolist()), "alpha": at, "components": m}
     note = join_notes(
         note,
@@ -176,19 +176,7 @@ def _single(profile: FloatVector, a: FloatVector) -> tuple[float, float]:
     return float(profile[at]), float(a[at])
 
 
-def _halves(x: np.ndarray, a: FloatVector, condition: float, repeats: int, seed: int) -> float:
-    """Spread over halves, which scatter about the whole at least as it does about the truth."""
-    n = len(x)
-    if n < 8 or not repeats:
+def _value(x: np.ndarray, a: FloatVector, condition: float) -> float:
+    if not (x != x[0]).any():
         return math.nan
-    rng = np.random.default_rng([seed, n])
-    found = []
-    for _ in range(repeats):
-        order = rng.permutation(n)
-        for part in (order[: n // 2], order[n // 2 :]):
-            rows = x[np.sort(part)]
-            if (rows != rows[0]).any():
-                found.append(_single(_profile(rows, a, condition)[0], a)[0])
-    values = np.array(found)
-    values = values[np.isfinite(values)]
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return _single(_profile(x, a, condition)[0], a)[0]

@@ -80,14 +80,15 @@ def gride(
     -------
     Dimension
         ``scale`` is the mean of (r_n1 + r_n2)/2; the interval is value +- 1.96 stderr. NaN with
-        ``collapsed`` where fewer than 3 rows are distinct, with ``ties`` where all ratios are 1: a
-        search bound is never an answer. Single ties enter through the limit phi(0) = 1.
+        ``collapsed`` where fewer than 3 rows are distinct, with ``few_points`` where fewer than
+        n2 + 1 are, with ``ties`` where all ratios are 1: a search bound is never an answer. Single
+        ties enter through the limit phi(0) = 1.
 
     Raises
     ------
     InputError
-        For ranks that the graph or the number of distinct rows does not bear, an unknown option, or
-        ``blocks`` that are missing, of another length or all the same.
+        For ranks that the graph does not bear, an unknown option, or ``blocks`` that are missing,
+        of another length or all the same.
     DuplicateRowsError
         For identical rows under ``duplicates="error"``.
 

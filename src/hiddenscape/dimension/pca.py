@@ -9,11 +9,14 @@ Ansuini, Laio, Macke, Zoccolan 2019, arXiv:1905.12784 (PC-ID at 90 %); Gao et al
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hiddenscape.dimension.halves import checked_repeats, spread_of_halves
+from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import Cloud, cloud
@@ -67,6 +70,8 @@ def pca_dimension(
     threshold: float = 0.9,
     standardize: bool = False,
     convention: Convention = "count",
+    repeats: int = 0,
+    seed: int = 0,
 ) -> Dimension:
     r"""Smallest number of principal components with at least ``threshold`` of the variance.
 
@@ -83,18 +88,23 @@ def pca_dimension(
     convention : str
         ``count``; ``published`` gives m - 1, the 0-based index or the count below the threshold,
         as the codes of arXiv:1905.12784 and arXiv:2405.15471 report it.
+    repeats : int
+        Pairs of complementary halves for the error; 0 for none. Each costs as much as the whole.
+    seed : int
+        Keys the halves.
 
     Returns
     -------
     Dimension
-        No stderr (use subsets). NaN ``collapsed`` where fewer than 3 rows are distinct. At equal
-        dimension the value falls with n / d: never compare sites of different n / d by this number
-        alone.
+        stderr: the spread over random halves (``repeats``); 0 where all agree. NaN ``collapsed``
+        where fewer than 3 rows are distinct. At equal dimension the value falls with n / d: never
+        compare sites of different n / d by this number alone.
 
     Raises
     ------
     InputError
-        For fewer than 3 rows, a threshold outside (0, 1], or an unknown convention.
+        For fewer than 3 rows, a threshold outside (0, 1], an unknown convention, or negative
+        repeats.
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -118,19 +128,21 @@ def pca_dimension(
     note, flat = _remarks(x)
     if flat:
         return Dimension(value=math.nan, n_used=x.n, method="pca", note=note, parameters=parameters)
-    eigenvalues = _eigenvalues(moments(x, standardize=standardize))
-    share = np.cumsum(eigenvalues) / eigenvalues.sum()
-    m = int(np.argmax(share >= threshold - _SLACK)) + 1
-    return Dimension(
-        value=float(m if convention == "count" else m - 1),
-        n_used=x.n,
-        method="pca",
-        note=note,
-        parameters=parameters,
-    )
+
+    def count(part: Cloud) -> float:
+        eigenvalues = _eigenvalues(moments(part, standardize=standardize))
+        if not eigenvalues.sum() > 0:
+            return math.nan
+        share = np.cumsum(eigenvalues) / eigenvalues.sum()
+        m = int(np.argmax(share >= threshold - _SLACK)) + 1
+        return float(m if convention == "count" else m - 1)
+
+    return _with_error(x, count, "pca", note, parameters, checked_repeats(repeats), seed)
 
 
-def participation_ratio(points: ArrayLike, *, centered: bool = True) -> Dimension:
+def participation_ratio(
+    points: ArrayLike, *, centered: bool = True, repeats: int = 0, seed: int = 0
+) -> Dimension:
     r"""Participation ratio :math:`(\sum \lambda)^2 / \sum \lambda^2` of the covariance spectrum.
 
     Computed as :math:`(\mathrm{tr}\, C)^2 / |C|_F^2`, without eigenvalues. Between 1 and
@@ -143,11 +155,16 @@ def participation_ratio(points: ArrayLike, *, centered: bool = True) -> Dimensio
     centered : bool
         Subtract the mean; without it the spectrum is that of :math:`X^T X`, and a large mean
         gives 1.
+    repeats : int
+        Pairs of complementary halves for the error; 0 for none. Each costs as much as the whole.
+    seed : int
+        Keys the halves.
 
     Returns
     -------
     Dimension
-        No stderr. NaN ``collapsed`` where fewer than 3 rows are distinct.
+        stderr: the spread over random halves (``repeats``). NaN ``collapsed`` where fewer
+        than 3 rows are distinct.
 
     Raises
     ------
@@ -165,17 +182,17 @@ def participation_ratio(points: ArrayLike, *, centered: bool = True) -> Dimensio
     x = _enough(points)
     note, flat = _remarks(x)
     parameters: dict[str, object] = {"centered": centered}
-    value = math.nan
-    if not flat:
-        matrix = moments(x, centered=centered).matrix
-        value = float(np.trace(matrix)) ** 2 / float(np.vdot(matrix, matrix))
-    return Dimension(
-        value=value,
-        n_used=x.n,
-        method="participation_ratio",
-        note=note,
-        parameters=parameters,
-    )
+    if flat:
+        return Dimension(value=math.nan, n_used=x.n, method="participation_ratio", note=note,
+                         parameters=parameters)  # fmt: skip
+
+    def ratio(part: Cloud) -> float:
+        matrix = moments(part, centered=centered).matrix
+        square = float(np.vdot(matrix, matrix))
+        return float(np.trace(matrix)) ** 2 / square if square > 0 else math.nan
+
+    repeats = checked_repeats(repeats)
+    return _with_error(x, ratio, "participation_ratio", note, parameters, repeats, seed)
 
 
 def pca_map(points: ArrayLike, n_components: int = 2) -> tuple[np.ndarray, FloatVector]:
@@ -225,6 +242,31 @@ def pca_map(points: ArrayLike, n_components: int = 2) -> tuple[np.ndarray, Float
     largest = np.take_along_axis(coordinates, np.abs(coordinates).argmax(axis=0)[None], axis=0)
     coordinates *= np.where(largest < 0, -1.0, 1.0)
     return np.ldexp(coordinates, found.exponent).astype(np.float32), explained
+
+
+def _with_error(
+    x: Cloud,
+    estimate: Callable[[Cloud], float],
+    method: str,
+    note: str,
+    parameters: dict[str, object],
+    repeats: int,
+    seed: int,
+) -> Dimension:
+    value = estimate(x)
+    error = spread_of_halves(x.n, lambda rows: estimate(cloud(x.original[rows])), repeats, seed)
+    if math.isfinite(error):
+        parameters |= {"repeats": repeats, "seed": seed}
+    return Dimension(
+        value=value,
+        stderr=error,
+        stderr_kind="repeats" if math.isfinite(error) else "",
+        interval=normal_interval(value, error),
+        n_used=x.n,
+        method=method,
+        note=note,
+        parameters=parameters,
+    )
 
 
 def _enough(points: ArrayLike) -> Cloud:

@@ -47,6 +47,30 @@ class Dimension(Estimate):
     interval: tuple[float, float] = (math.nan, math.nan)
     per_point: FloatVector | None = None
 
+    def describe(self) -> str:
+        """The estimate in words, with the scale it belongs to.
+
+        Examples
+        --------
+        >>> Dimension(value=2.04, stderr=0.06, n_used=500, scale=0.1, n1=4, n2=8).describe()
+        'estimated dimension 2.04 +- 0.06 at scale 0.1 (neighbours 4 and 8 of 500 rows)'
+        >>> Dimension(value=3.0, n_used=500, method="pca").describe()
+        'estimated dimension 3 of all 500 rows (a global measure)'
+        >>> Dimension(value=math.nan, n_used=2, note="collapsed (2 distinct rows)").describe()
+        'no dimension: collapsed (2 distinct rows)'
+        """
+        if math.isnan(self.value):
+            return f"no dimension: {self.note}"
+        number = _short(self.value, self.stderr)
+        if math.isfinite(self.stderr):
+            number += f" +- {_short(self.stderr, self.stderr)}"
+        if math.isnan(self.scale):
+            return f"estimated dimension {number} of all {self.n_used} rows (a global measure)"
+        between = f"neighbours {self.n1} and {self.n2} of " if self.n1 and self.n2 else ""
+        return (
+            f"estimated dimension {number} at scale {self.scale:.3g} ({between}{self.n_used} rows)"
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DimensionCurve:
@@ -107,7 +131,7 @@ class DimensionCurve:
     def plateau(self) -> int | None:
         r"""Index of the first scale at which the curve is flat, None if it never is.
 
-        Flat at s: :math:`|d_{s+1} - d_s| \\le \\max(0.1 d_s, 2 \\sqrt{e_s^2 + e_{s+1}^2})` at s and
+        Flat at s: :math:`|d_{s+1} - d_s| \le \max(0.1 d_s, 2 \sqrt{e_s^2 + e_{s+1}^2})` at s and
         at s + 1. Replaces reading the scale off by eye; needs three scales.
 
         Examples
@@ -124,7 +148,49 @@ class DimensionCurve:
         both = np.flatnonzero(flat[:-1] & flat[1:])
         return int(both[0]) if both.size else None
 
+    def describe(self) -> str:
+        """The plateau in words: value, scale, ranks, and the rule that chose it.
+
+        Examples
+        --------
+        >>> row = [
+        ...     Dimension(value=v, n_used=n, stderr=0.1, scale=s, n1=1, n2=2)
+        ...     for v, n, s in ((9.0, 800, 0.1), (5.0, 400, 0.2), (4.8, 200, 0.4), (4.9, 100, 0.8))
+        ... ]
+        >>> said = DimensionCurve(estimates=tuple(row)).describe()
+        >>> print(said)  # doctest: +NORMALIZE_WHITESPACE
+        estimated dimension 5.0 +- 0.1 at scale 0.2 (neighbours 1 and 2 of 400 rows): the first of
+        4 scales from which the next two steps change it by less than a tenth or two joint errors
+        >>> said = DimensionCurve(estimates=tuple(row[:3])).describe()
+        >>> print(said)  # doctest: +NORMALIZE_WHITESPACE
+        no plateau over 3 scales (0.1 to 0.4): the estimated dimension runs from 9 to 4.8, no single
+        number is the answer
+        """
+        values, scales = self.values, self.scales
+        known = np.flatnonzero(np.isfinite(values))
+        if not len(known):
+            return f"no dimension at any of {len(self)} scales: {self.estimates[0].note}"
+        at = self.plateau()
+        if at is None:
+            first, last = known[0], known[-1]
+            return (
+                f"no plateau over {len(self)} scales ({scales[first]:.3g} to {scales[last]:.3g}): "
+                f"the estimated dimension runs from {_short(values[first])} to "
+                f"{_short(values[last])}, no single number is the answer"
+            )
+        return (
+            f"{self.estimates[at].describe()}: the first of {len(self)} scales from which the next "
+            "two steps change it by less than a tenth or two joint errors"
+        )
+
     @property
     def note(self) -> str:
         """Says so where no scale can be singled out."""
         return "" if self.plateau() is not None else "undefined (no plateau over the scales)"
+
+
+def _short(value: float, error: float = math.nan) -> str:
+    """A number to the first digit of its error, or to three digits."""
+    if not error > 0:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, -math.floor(math.log10(error)))}f}"

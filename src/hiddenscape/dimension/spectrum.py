@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
+from hiddenscape.dimension.halves import checked_repeats, spread_of_halves
 from hiddenscape.dimension.pca import pca_spectrum
+from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import cloud
@@ -43,6 +45,7 @@ def spectrum_dimension(
     *,
     noise: float | None = None,
     standardize: bool = False,
+    repeats: int = 10,
     seed: int = 0,
 ) -> Dimension:
     r"""Number of principal components that a rule keeps.
@@ -86,22 +89,26 @@ def spectrum_dimension(
     standardize : bool
         Bring every column to variance 1 first; constant columns are left out (and not counted as
         columns).
+    repeats : int
+        Pairs of complementary halves for the error; 0 for none. Each costs as much as the whole.
     seed : int
-        Keys the permutations of ``parallel``.
+        Keys the halves, and the permutations of ``parallel``.
 
     Returns
     -------
     Dimension
         A whole number; 0 where a rule keeps nothing, which is an answer of the rules that compare
-        with noise. No stderr (use subsets); no scale: it is a global measure. NaN with
+        with noise. stderr: the spread over random halves (``repeats``); 0 where all halves agree.
+        It knows nothing of the bias of a rule, and rules that depend on n/d answer differently on
+        halves: ``parameters["halves"]`` is their mean. No scale: it is a global measure. NaN with
         ``collapsed`` where fewer than 3 rows are distinct, with ``undefined`` where n <= d for
-        ``minka``.
+        ``minka`` (whose error is NaN where n/2 <= d).
 
     Raises
     ------
     InputError
-        For an unknown rule, fewer than 3 rows, or a noise that is missing, not positive, or given
-        to a rule without one.
+        For an unknown rule, fewer than 3 rows, negative repeats, or a noise that is missing, not
+        positive, or given to a rule without one.
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -121,6 +128,7 @@ def spectrum_dimension(
     3.0
     """
     _check(rule, noise)
+    repeats = checked_repeats(repeats)
     data = cloud(points)
     if data.n < 3:
         raise InputError(f"a spectrum needs at least 3 rows, got {data.n}")
@@ -139,25 +147,46 @@ def spectrum_dimension(
     if same.n_distinct < 3:
         note = join_notes(f"collapsed ({same.n_distinct} distinct of {data.n} rows)", note)
     else:
-        x = data.original
-        if standardize:
-            x = x[:, x.max(axis=0) > x.min(axis=0)]
-        d = x.shape[1]
-        if rule == "minka" and data.n <= d:
-            note = join_notes(note, f"few_points ({data.n} rows, {d} columns); undefined")
-        else:
-            values = pca_spectrum(x, standardize=standardize)[: min(data.n - 1, d)]
-            if rule == "parallel":
-                value = float(_parallel(x, values, standardize, seed))
-            else:
-                value = float(count_components(values, rule, n=data.n, d=d, noise=noise))
+        value = _count(data.original, rule, noise, standardize, seed)
+        if math.isnan(value):
+            note = join_notes(note, f"few_points ({data.n} rows for the columns); undefined")
+    halves: list[float] = []
+
+    def of_half(rows: np.ndarray) -> float:
+        halves.append(_count(data.original[rows], rule, noise, standardize, seed))
+        return halves[-1]
+
+    error = math.nan
+    if math.isfinite(value):
+        error = spread_of_halves(data.n, of_half, repeats, seed)
+    if math.isfinite(error):
+        parameters |= {"repeats": repeats, "seed": seed, "halves": float(np.nanmean(halves))}
     return Dimension(
         value=value,
+        stderr=error,
+        stderr_kind="repeats" if math.isfinite(error) else "",
+        interval=normal_interval(value, error),
         n_used=data.n,
         method=rule,
         note=note,
         parameters=parameters,
     )
+
+
+def _count(x: np.ndarray, rule: Rule, noise: float | None, standardize: bool, seed: int) -> float:
+    """The number a rule keeps; NaN where the rows are too few for it, or all equal."""
+    varies = x.max(axis=0) > x.min(axis=0)
+    if not varies.any():
+        return math.nan
+    if standardize:
+        x = x[:, varies]
+    n, d = x.shape
+    if rule == "minka" and n <= d:
+        return math.nan
+    values = pca_spectrum(x, standardize=standardize)[: min(n - 1, d)]
+    if rule == "parallel":
+        return float(_parallel(x, values, standardize, seed))
+    return float(count_components(values, rule, n=n, d=d, noise=noise))
 
 
 def count_components(

@@ -183,3 +183,26 @@ def test_scan_misuse_is_refused(graph: NeighborGraph) -> None:
         gride_scan(graph, max_rank=1)
     with pytest.raises(DuplicateRowsError):
         gride_scan(find_neighbors([[0.0], [0.0], [1.0], [2.0]], k=2), duplicates="error")
+
+
+def test_any_metric_of_length_gives_the_dimension_and_cosine_half() -> None:
+    rng = np.random.default_rng(0)
+    x = np.hstack([np.full((1500, 1), 20.0), rng.normal(size=(1500, 4))])
+    found = {
+        metric: gride(find_neighbors(x, k=4, metric=metric), 2)
+        for metric in ("euclidean", "angular", "cosine", "manhattan")
+    }
+    for metric, d in found.items():
+        want = 2 if metric == "cosine" else 4
+        assert d.value == pytest.approx(want, abs=4 * d.stderr), metric
+        assert ("no_length (1 - cos halves" in d.note) == (metric == "cosine")
+        assert d.parameters["metric"] == metric
+    assert found["cosine"].value == pytest.approx(found["angular"].value / 2, rel=1e-3)
+
+
+def test_a_period_is_felt() -> None:
+    x = np.random.default_rng(1).uniform(size=(1000, 3))
+    open_box = gride(find_neighbors(x, k=8), 4).value
+    joined = gride(find_neighbors(x, k=8, metric="periodic", period=1.0), 4)
+    assert open_box < joined.value - 0.1
+    assert joined.value == pytest.approx(3, abs=6 * joined.stderr)

@@ -64,3 +64,22 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(InputError, match="repeats must belong to 1 estimates, got 2"):
         DimensionCurve(estimates=one, repeats=(one, one))
     assert np.isnan(one[0].interval[0])
+
+
+def test_a_curve_says_its_scale_and_rule() -> None:
+    curve = DimensionCurve(
+        estimates=tuple(
+            Dimension(value=v, n_used=500, scale=s, n1=k, n2=2 * k, method="gride")
+            for k, v, s in ((1, 9.0, 0.1), (2, 5.0, 0.2), (4, 4.9, 0.3), (8, 5.0, 0.4))
+        )
+    )
+    assert curve.describe() == (
+        "estimated dimension 5 at scale 0.2 (neighbours 2 and 4 of 500 rows): the first of 4 "
+        "scales from which the next two steps change it by less than a tenth or two joint errors"
+    )
+    never = DimensionCurve(estimates=curve.estimates[:2])
+    assert "no plateau over 2 scales" in never.describe()
+    nothing = Dimension(value=math.nan, n_used=2, note="collapsed (2 distinct of 9 rows)")
+    assert DimensionCurve(estimates=(nothing,)).describe() == (
+        "no dimension at any of 1 scales: collapsed (2 distinct of 9 rows)"
+    )
