@@ -56,6 +56,10 @@ _HOME = {
     "binary_dimension": "dimension.binary",
     "fishers_dimension": "dimension.fishers",
     "danco_dimension": "dimension.danco",
+    "DimensionMixture": "dimension.hidalgo",
+    "hidalgo": "dimension.hidalgo",
+    "DimensionScan": "analyses.scan",
+    "dimension_scan": "analyses.scan",
     "spectrum_dimension": "dimension.spectrum",
     "count_components": "dimension.spectrum",
     "pca_dimension": "dimension.pca",
@@ -73,6 +77,9 @@ _HOME = {
     "DensityDifferences": "density.differences",
     "density_differences": "density.differences",
     "bmti_density": "density.bmti",
+    "interpolate_density": "density.interpolate",
+    "Entropy": "density.entropy",
+    "density_entropy": "density.entropy",
     # density -> clusters
     "Clusters": "clustering.result",
     "adp": "clustering.adp",
@@ -131,6 +138,7 @@ _HOME = {
     "verify": "store.verify",
     "open_run": "runs",
     "Run": "runs",
+    "Pointwise": "pointwise",
     "measure": "measurement",
     "report": "reporting.html",
     "run": "pipeline",
@@ -152,6 +160,8 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from hiddenscape.analyses import ANALYSES as ANALYSES
+    from hiddenscape.analyses.scan import DimensionScan as DimensionScan
+    from hiddenscape.analyses.scan import dimension_scan as dimension_scan
     from hiddenscape.clustering.adp import adp as adp
     from hiddenscape.clustering.agreement import label_agreement as label_agreement
     from hiddenscape.clustering.dendrogram import Dendrogram as Dendrogram
@@ -190,8 +200,11 @@ if TYPE_CHECKING:
     from hiddenscape.density.bmti import bmti_density as bmti_density
     from hiddenscape.density.differences import DensityDifferences as DensityDifferences
     from hiddenscape.density.differences import density_differences as density_differences
+    from hiddenscape.density.entropy import Entropy as Entropy
+    from hiddenscape.density.entropy import density_entropy as density_entropy
     from hiddenscape.density.gradients import DensityGradients as DensityGradients
     from hiddenscape.density.gradients import density_gradients as density_gradients
+    from hiddenscape.density.interpolate import interpolate_density as interpolate_density
     from hiddenscape.density.knn import knn_density as knn_density
     from hiddenscape.density.kstar import k_star as k_star
     from hiddenscape.density.kstar_nn import k_peaks as k_peaks
@@ -217,6 +230,8 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
+    from hiddenscape.dimension.hidalgo import DimensionMixture as DimensionMixture
+    from hiddenscape.dimension.hidalgo import hidalgo as hidalgo
     from hiddenscape.dimension.mind import mind_dimension as mind_dimension
     from hiddenscape.dimension.mle import mle_dimension as mle_dimension
     from hiddenscape.dimension.mle import mle_global as mle_global
@@ -260,6 +275,7 @@ if TYPE_CHECKING:
     from hiddenscape.pipeline import open_network as open_network
     from hiddenscape.pipeline import recompute_run as recompute_run
     from hiddenscape.pipeline import run as run
+    from hiddenscape.pointwise import Pointwise as Pointwise
     from hiddenscape.profile import ProfileFeatures as ProfileFeatures
     from hiddenscape.profile import profile_features as profile_features
     from hiddenscape.reporting.html import report as report

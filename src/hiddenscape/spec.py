@@ -17,6 +17,7 @@ On the command line underscores become hyphens and lists are separated by commas
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,8 @@ def _option(
     default: Any,
     *,
     choices: tuple[str, ...] = (),
-    minimum: int | None = None,
+    minimum: float | None = None,
+    below: float | None = None,
     pattern: str = "",
 ) -> Any:
     metadata = {
@@ -47,6 +49,7 @@ def _option(
         "help": help,
         "choices": choices,
         "minimum": minimum,
+        "below": below,
         "pattern": pattern,
     }
     return field(default=default, metadata=metadata)
@@ -282,7 +285,10 @@ class RunSpec:
 
     # measure
     analyses: tuple[str, ...] = _option(
-        "measure", "What to measure (see `hiddenscape list analyses`); everything if empty.", ()
+        "measure",
+        "What to measure: names, groups (dimension, density, peaks, labels, rows, pairs), default "
+        "or all; see `hiddenscape list analyses`. What is fast if empty.",
+        (),
     )
     k: tuple[int, ...] = _option(
         "measure", "Neighborhood sizes of the overlaps.", (10, 30), minimum=1
@@ -293,6 +299,43 @@ class RunSpec:
     )  # fmt: skip
     imbalance_k: int = _option(
         "measure", "Neighbors averaged by the information imbalance.", 1, minimum=1
+    )
+    dimension_k: tuple[int, ...] = _option(
+        "measure", "Neighborhood sizes of the local dimension estimators (mle, tle, ...).", (20,),
+        minimum=3,
+    )  # fmt: skip
+    subsets: tuple[int, ...] = _option(
+        "measure",
+        "Measure every dimension also on so many disjoint parts of the rows (2,4,8: halves, "
+        "quarters, eighths), at larger scales.",
+        (),
+        minimum=2,
+    )
+    density_rank: int = _option(
+        "measure",
+        "Densities use the dimension at neighbor ranks (half of this, this); 2 is TwoNN.",
+        2,
+        minimum=2,
+    )
+    density_dimension: float | None = _option(
+        "measure", "Densities use this dimension at every site.", None, minimum=1
+    )
+    alpha: float = _option(
+        "measure", "Level of the test behind k*, between 0 and 1.", 1e-6, minimum=0, below=1
+    )
+    kstar_depth: int = _option("measure", "Neighbors among which k* is sought.", 100, minimum=6)
+    density: str = _option(
+        "measure", "What peaks are sought in.", "pak", choices=("pak", "kstar", "knn")
+    )
+    density_k: int = _option("measure", "Neighbors of the density knn.", 16, minimum=2)
+    z: float = _option(
+        "measure", "Errors by which a peak must rise above its saddles.", 1.65, minimum=0
+    )
+    z_scan: tuple[float, ...] = _option(
+        "measure", "Other values of z to count the clusters at.", (1.0, 1.65, 2.5, 4.0), minimum=0
+    )
+    stability_draws: int = _option(
+        "measure", "Subsamples on which adp_stability seeks the clusters again.", 20, minimum=0
     )
     seed: int = _option("measure", "Keys every random stream of the measures.", 0, minimum=0)
 
@@ -400,13 +443,13 @@ class Option:
     ----------
     name, group, help : str
     kind : type
-        ``str``, ``int`` or ``bool``: the type of the value or of the items of a list.
+        ``str``, ``int``, ``float`` or ``bool``: the type of the value or of the items of a list.
     many, optional : bool
         Whether it holds a list; whether it may be absent.
     choices : tuple of str
         Allowed values; empty where anything goes.
-    minimum : int or None
-        Smallest allowed number.
+    minimum, below : float or None
+        Smallest allowed number; the number that all must stay below.
     pattern : str
         Regular expression that a text must match as a whole; empty where anything goes.
     default : object
@@ -419,17 +462,17 @@ class Option:
     many: bool
     optional: bool
     choices: tuple[str, ...]
-    minimum: int | None
+    minimum: float | None
+    below: float | None
     pattern: str
     default: Any
 
     @property
     def expected(self) -> str:
         """What the option takes, in words."""
-        words = {str: "text", int: "a whole number", bool: "true or false"}[self.kind]
-        if self.many:
-            words = {str: "a list of texts", int: "a list of whole numbers"}[self.kind]
-        return words
+        one = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+        many = {str: "a list of texts", int: "a list of whole numbers", float: "a list of numbers"}
+        return many[self.kind] if self.many else one[self.kind]
 
     def check(self, value: Any) -> Any:
         """The value in its final form, or :class:`ConfigError` naming the field."""
@@ -437,7 +480,7 @@ class Option:
             return None
         if not self.many:
             return self._check_one(value)
-        if isinstance(value, str | int) and not isinstance(value, bool):
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
             value = (value,)
         if not isinstance(value, Iterable) or isinstance(value, str | Mapping):
             raise ConfigError(f"{self.name}: got {value!r}, expected {self.expected}")
@@ -447,8 +490,15 @@ class Option:
         if isinstance(value, Path) and self.kind is str:
             value = str(value)
         # bool is an int in Python, and never a number here.
-        if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.kind is float:
+            fits = number and math.isfinite(value)
+        else:
+            fits = isinstance(value, self.kind) and (self.kind is not int or number)
+        if not fits:
             raise ConfigError(f"{self.name}: got {value!r}, expected {self.expected}")
+        if self.kind is float:
+            value = float(value)
         if self.choices and value not in self.choices:
             allowed = ", ".join(self.choices)
             raise ConfigError(f"{self.name}: got {value!r}, expected one of {allowed}")
@@ -456,6 +506,8 @@ class Option:
             raise ConfigError(f"{self.name}: got {value!r}, expected one of: {self.help}")
         if self.minimum is not None and value < self.minimum:
             raise ConfigError(f"{self.name}: got {value}, expected at least {self.minimum}")
+        if self.below is not None and not value < self.below:
+            raise ConfigError(f"{self.name}: got {value}, expected less than {self.below}")
         return value
 
 
@@ -488,6 +540,7 @@ def _describe(f: Field[Any], hint: Any) -> Option:
         optional=type(None) in getattr(hint, "__args__", ()),
         choices=f.metadata["choices"],
         minimum=f.metadata["minimum"],
+        below=f.metadata["below"],
         pattern=f.metadata["pattern"],
         default=f.default,
     )

@@ -25,7 +25,8 @@ def _values(option: Option) -> st.SearchStrategy[object]:
         else st.sampled_from(option.choices)
         if option.choices
         else TEXTS,
-        int: st.integers(low, 10**9),
+        int: st.integers(int(low), 10**9),
+        float: st.floats(low, option.below or 1e9, exclude_max=option.below is not None),
         bool: st.booleans(),
     }[option.kind]
     if option.many:
@@ -77,6 +78,12 @@ def test_paths_are_taken_as_text() -> None:
         ({"k": [0]}, "k: got 0, expected at least 1"),
         ({"seed": True}, "seed: got True, expected a whole number"),
         ({"seed": None}, "seed: got None, expected a whole number"),
+        ({"alpha": 1}, "alpha: got 1.0, expected less than 1"),
+        ({"z": "high"}, "z: got 'high', expected a number"),
+        ({"z": float("nan")}, "z: got nan, expected a number"),
+        ({"z": True}, "z: got True, expected a number"),
+        ({"z_scan": [1, -2]}, "z_scan: got -2.0, expected at least 0"),
+        ({"density_dimension": 0.5}, "density_dimension: got 0.5, expected at least 1"),
         ({"limit": 2}, "limit: got 2, expected at least 3"),
         ({"dtype": "half"}, "dtype: got 'half', expected one of auto, float32"),
         ({"untrained_twin": "yes"}, "untrained_twin: got 'yes', expected true or false"),
@@ -140,3 +147,18 @@ def test_every_pooling_and_policy_can_be_written_in_a_spec() -> None:
     assert RunSpec(pooling=forms).pooling == tuple(forms)
     for policy in OVERLENGTH:
         assert RunSpec(overlength=policy.replace("STRIDE", "64")).overlength.startswith(policy[:4])
+
+
+def test_defaults_are_those_of_measure_and_of_the_settings() -> None:
+    import inspect
+    from dataclasses import fields as fields_of
+
+    from hiddenscape import measure
+    from hiddenscape.analyses import Settings
+
+    asked = inspect.signature(measure).parameters
+    made = {f.name: f.default for f in fields_of(Settings)}
+    for option in options("measure"):
+        if option.name != "analyses":
+            assert made[option.name] == option.default, option.name
+            assert asked[option.name].default in (option.default, option.default or None)

@@ -8,7 +8,7 @@ sampling): ``permute`` rows, ``shift`` all rows, ``orthogonal`` map, global ``sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -35,7 +35,7 @@ LENGTH = {**EXACT, "feature_scale": "x"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What fixes the numbers of a plan.
+    """What fixes the numbers of a plan. A single number stands for a tuple of one.
 
     Parameters
     ----------
@@ -95,10 +95,12 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in _WHOLE.items():
             value = getattr(self, name)
+            many = name in _LISTS
             if value is None and name == "max_rank":
                 continue
-            many = isinstance(value, tuple)
-            numbers = tuple(dict.fromkeys(whole(name, v) for v in (value if many else (value,))))
+            numbers = tuple(
+                dict.fromkeys(whole(name, v) for v in (_tuple(value) if many else (value,)))
+            )
             if (many and not numbers and name != "subsets") or any(v < least for v in numbers):
                 said = f"one or more numbers >= {least}" if many else f"at least {least}"
                 raise ConfigError(f"{name} must be {said}, got {value}")
@@ -118,7 +120,7 @@ class Settings:
         if not 0 < self.alpha < 1:
             raise ConfigError(f"alpha must lie in (0, 1), got {self.alpha}")
         object.__setattr__(self, "z", float(self.z))
-        object.__setattr__(self, "z_scan", tuple(dict.fromkeys(map(float, self.z_scan))))
+        object.__setattr__(self, "z_scan", tuple(dict.fromkeys(map(float, _tuple(self.z_scan)))))
         if not all(z >= 0 for z in (self.z, *self.z_scan)):
             raise ConfigError(f"z and z_scan must not be negative, got {self.z} and {self.z_scan}")
 
@@ -136,7 +138,13 @@ _WHOLE = {
     "k": 1, "max_rank": 2, "imbalance_k": 1, "dimension_k": 3, "subsets": 2, "kstar_depth": 6,
     "density_k": 2, "density_rank": 2, "stability_draws": 0, "seed": 0,
 }  # fmt: skip
+_LISTS = ("k", "dimension_k", "subsets")
 DENSITIES = ("pak", "kstar", "knn")
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    many = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    return tuple(value) if many else (value,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

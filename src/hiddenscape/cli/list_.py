@@ -24,7 +24,8 @@ hiddenscape list sites runs/gpt2
 def command(what: str, where: str | None) -> None:
     """List what there is, one a line: name, tab, what it is.
 
-    analyses: what can be measured. families: architectures whose sites have canonical names.
+    analyses: what can be measured, with its group and whether it is measured where nothing is
+    asked for. families: architectures whose sites have canonical names.
     sites WHERE: the sites of a run directory, of a Hugging Face id, of a checkpoint folder, or of
     'demo'.
     """
@@ -35,7 +36,10 @@ def command(what: str, where: str | None) -> None:
     elif where:
         raise click.UsageError(f"list {what} takes no further argument, got {where!r}")
     elif what == "analyses":
-        lines = [f"{name}\t{entry.summary}" for name, entry in hs.ANALYSES.items()]
+        lines = [
+            f"{name}\t{entry.summary} [{entry.group}{'' if entry.default else ', not default'}]"
+            for name, entry in hs.ANALYSES.items()
+        ]
     else:
         lines = [f"{family.name}\t{_served(family.classes)}" for family in hs.FAMILIES]
     click.echo("\n".join(lines))

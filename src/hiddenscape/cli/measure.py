@@ -17,6 +17,8 @@ from hiddenscape.cli.progress import show_progress
 _EXAMPLES = """
 hiddenscape measure runs/gpt2
 hiddenscape measure runs/gpt2 --analyses two_nn,gride --max-rank 64
+hiddenscape measure runs/gpt2 --analyses default,dimension --dimension-k 10,20,40 --subsets 2,4
+hiddenscape measure runs/gpt2 --analyses peaks --z 2.5 --density-rank 32
 hiddenscape measure runs/gpt2 --table > numbers.csv
 """
 

@@ -87,7 +87,10 @@ def _type(option: Option) -> Any:
     if option.choices:
         item = click.Choice(option.choices)
     elif option.kind is int:
-        item = click.INT if option.minimum is None else click.IntRange(min=option.minimum)
+        low = None if option.minimum is None else int(option.minimum)
+        item = click.INT if low is None else click.IntRange(min=low)
+    elif option.kind is float:
+        item = click.FloatRange(option.minimum, option.below, max_open=option.below is not None)
     if option.many:
         return _Listed(item, "LIST" if option.kind is str else "NUMBERS")
     return item

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import cast
 
 from hiddenscape.analyses import Analysis, Settings, choose
 from hiddenscape.measurement.job import SCHEMA, Job, Selected, prepare
@@ -133,11 +131,11 @@ def measure(
     """
     run = run if isinstance(run, Run) else open_run(run)
     settings = Settings(
-        k=_sizes(k),
+        k=cast("tuple[int, ...]", k),
         max_rank=max_rank,
         imbalance_k=imbalance_k,
-        dimension_k=_sizes(dimension_k),
-        subsets=_sizes(subsets or ()),
+        dimension_k=cast("tuple[int, ...]", dimension_k),
+        subsets=tuple(subsets or ()),
         kstar_depth=kstar_depth,
         alpha=alpha,
         density=density,
@@ -145,7 +143,7 @@ def measure(
         density_rank=density_rank,
         density_dimension=density_dimension,
         z=z,
-        z_scan=_sizes(z_scan or ()),
+        z_scan=tuple(z_scan or ()),
         stability_draws=stability_draws,
         seed=seed,
     )
@@ -158,10 +156,6 @@ def measure(
     table = run.table
     read_profile(run, table)
     return table
-
-
-def _sizes(k: object) -> tuple[Any, ...]:
-    return tuple(k) if isinstance(k, Sequence | np.ndarray) and not isinstance(k, str) else (k,)
 
 
 def _work(job: Job) -> Iterator[None]:

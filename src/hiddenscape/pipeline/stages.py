@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from hiddenscape.analyses import choose
+from hiddenscape.analyses import Settings, choose
 from hiddenscape.errors import ConfigError, InputError
 from hiddenscape.pipeline.datasets import open_data
 from hiddenscape.pipeline.extracting import Extracting
@@ -162,9 +162,10 @@ def run(
     spec.require("data", "out")
     if shard is not None and until != "extract":
         raise ConfigError("shard: shares are of the extraction; measure when all are done")
-    choose(
-        spec.analyses or None
-    )  # a misspelt name must not wait until hours of extraction are done
+    # A misspelt name or a setting without sense must not wait until hours of extraction are done.
+    choose(spec.analyses or None)
+    given = spec.arguments("measure")
+    Settings(**{f.name: given[f.name] for f in fields(Settings) if given[f.name] is not None})
     parts, missing = find_parts(_placed(spec, shard), dry_run=dry_run)
     dataset = open_data(spec)
     if until != "extract" and len(dataset) < 3:

@@ -34,11 +34,13 @@ def test_every_option_is_a_flag_of_run(cli: Any) -> None:
 
 
 def test_a_flag_of_every_option_reaches_the_spec(cli: Any, seen: list[RunSpec]) -> None:
-    samples: dict[str, Any] = {str: "text", int: 7, bool: True}
+    samples: dict[str, Any] = {str: "text", int: 7, float: 0.5, bool: True}
     expected: dict[str, Any] = {}
     flags: list[str] = []
     for option in options():
         value = option.choices[-1] if option.choices else samples[option.kind]
+        if option.kind is float and option.minimum and value < option.minimum:
+            value = option.minimum + 1.5
         if option.pattern:
             value = option.default[0] if option.many else option.default
         expected[option.name] = (value,) if option.many else value
@@ -71,6 +73,10 @@ def test_nothing_typed_is_the_default_spec(cli: Any, seen: list[RunSpec]) -> Non
         (["--k", "5,0"], "0 is not in the range x>=1"),
         (["--dtype", "half"], "'half' is not one of"),
         (["--limit", "2"], "2 is not in the range x>=3"),
+        (["--alpha", "1"], "1.0 is not in the range 0<=x<1"),
+        (["--z", "-1"], "-1.0 is not in the range x>=0"),
+        (["--z-scan", "1,high"], "'high' is not a valid float"),
+        (["--density", "kernel"], "'kernel' is not one of"),
         (["--netwrk", "a"], "No such option '--netwrk'"),
     ],
 )

@@ -139,6 +139,8 @@ def test_a_misspelt_analysis_costs_no_extraction(spec: RunSpec) -> None:
     wrong = replace(spec, analyses=["tow_nn"])
     with pytest.raises(ConfigError, match="no analysis tow_nn"):
         hs.run(wrong)
+    with pytest.raises(ConfigError, match="density_rank must be even, got 3"):
+        hs.run(replace(spec, density_rank=3))
     assert not (Path(spec.out) / "acts").exists()
 
 
