@@ -56,7 +56,7 @@ _HOME = {
     "binary_dimension": "dimension.binary",
     "fishers_dimension": "dimension.fishers",
     "danco_dimension": "dimension.danco",
-    "DimensionMixture": "dimension.hidalgo",
+    "DimensionMixture": "dimension.mixture",
     "hidalgo": "dimension.hidalgo",
     "DimensionScan": "analyses.scan",
     "dimension_scan": "analyses.scan",
@@ -230,9 +230,9 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
-    from hiddenscape.dimension.hidalgo import DimensionMixture as DimensionMixture
     from hiddenscape.dimension.hidalgo import hidalgo as hidalgo
     from hiddenscape.dimension.mind import mind_dimension as mind_dimension
+    from hiddenscape.dimension.mixture import DimensionMixture as DimensionMixture
     from hiddenscape.dimension.mle import mle_dimension as mle_dimension
     from hiddenscape.dimension.mle import mle_global as mle_global
     from hiddenscape.dimension.moments import mada_dimension as mada_dimension

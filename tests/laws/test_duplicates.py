@@ -88,6 +88,7 @@ ENTRIES: dict[str, Entry] = {
     "tle_dimension": Entry(lambda x: hs.tle_dimension(x, 10)),
     "ess_dimension": Entry(lambda x: hs.ess_dimension(x, 10)),
     "danco_dimension": Entry(lambda x: hs.danco_dimension(x, 8, balls=2)),
+    "hidalgo": on_graph(lambda g: hs.hidalgo(g, (1, 2), sweeps=30, burn_in=30, chains=2)),
     "correlation_dimension": Entry(lambda x: hs.correlation_dimension(x, 5, 10)),
     "correlation_integral": Entry(lambda x: hs.correlation_integral(x, [0.5, 1.0, 2.0]), zero=True),
     "ph0_dimension": Entry(lambda x: hs.ph0_dimension(x)),
