@@ -54,6 +54,10 @@ _HOME = {
     "i3d_scan": "dimension.discrete",
     "binarize": "dimension.binary",
     "binary_dimension": "dimension.binary",
+    "autoencoder_dimension": "dimension.autoencoder",
+    "expected_dimension": "dimension.extrapolation",
+    "finite_size_correction": "dimension.extrapolation",
+    "extrapolate": "dimension.extrapolation",
     "fishers_dimension": "dimension.fishers",
     "danco_dimension": "dimension.danco",
     "DimensionMixture": "dimension.mixture",
@@ -214,6 +218,7 @@ if TYPE_CHECKING:
     from hiddenscape.density.result import LogDensity as LogDensity
     from hiddenscape.dimension.abide import abide as abide
     from hiddenscape.dimension.abide import agride as agride
+    from hiddenscape.dimension.autoencoder import autoencoder_dimension as autoencoder_dimension
     from hiddenscape.dimension.binary import binarize as binarize
     from hiddenscape.dimension.binary import binary_dimension as binary_dimension
     from hiddenscape.dimension.binomial import binomial_dimension as binomial_dimension
@@ -227,6 +232,11 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.discrete import i3d_scan as i3d_scan
     from hiddenscape.dimension.ess import ess_dimension as ess_dimension
     from hiddenscape.dimension.ess import ess_of_patch as ess_of_patch
+    from hiddenscape.dimension.extrapolation import expected_dimension as expected_dimension
+    from hiddenscape.dimension.extrapolation import extrapolate as extrapolate
+    from hiddenscape.dimension.extrapolation import (
+        finite_size_correction as finite_size_correction,
+    )
     from hiddenscape.dimension.fishers import fishers_dimension as fishers_dimension
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan

@@ -17,7 +17,7 @@ from hiddenscape.density.neighborhoods import (
 from hiddenscape.density.result import LogDensity
 from hiddenscape.neighbors.graph import NeighborGraph
 
-__all__ = ["knn_density", "log_ball_density"]
+__all__ = ["knn_density", "log_ball", "log_ball_density"]
 
 
 def knn_density(
@@ -98,7 +98,10 @@ def log_ball_density(found: Neighborhoods, log_count: np.ndarray) -> np.ndarray:
 
     Only logarithms: a volume of dimension 1000 is no float64.
     """
-    d = found.dimension
-    return np.asarray(
-        log_count - np.log(found.rows.n_distinct) - log_unit_ball(d) - d * np.log(found.last)
-    )
+    return log_ball(log_count, found.rows.n_distinct, found.dimension, found.last)
+
+
+def log_ball(log_count: np.ndarray, n: int, dimension: float, radius: np.ndarray) -> np.ndarray:
+    """Log density of so many of n points in balls of these radii."""
+    ball = log_unit_ball(dimension)
+    return np.asarray(log_count - np.log(n) - ball - dimension * np.log(radius))

@@ -140,7 +140,9 @@ def k_star(
         k, capped, share = np.full(found.n_distinct, -1), np.zeros(found.n_distinct, bool), math.nan
     else:
         k = np.empty(used.n, dtype=np.int64)
-        first_change(used.indices, used.distances, critical_ratios(thresholds, d), k)
+        first_change(
+            used.indices, used.distances, used.distances, critical_ratios(thresholds, d), k
+        )
         capped = k < 0
         k[capped] = used.k - 1
         share = float(capped.mean())

@@ -13,7 +13,7 @@ from hiddenscape.density.result import KStar, LogDensity
 from hiddenscape.kernels.local_density import shell_fit
 from hiddenscape.neighbors.graph import NeighborGraph
 
-__all__ = ["pak_density"]
+__all__ = ["pak_density", "tilted_counts"]
 
 
 def pak_density(
@@ -82,12 +82,28 @@ def pak_density(
     found = neighborhoods(graph, dimension, k, least=2, force=force)
     if found.graph is None:
         return answer(found, "pak", found.last, found.last)
-    fit = np.empty((found.graph.n, 2))
-    without = shell_fit(found.graph.distances, found.k, found.dimension, fit)
+    log_count, stderr, note = tilted_counts(found.graph.distances, found.k, found.dimension)
+    return answer(found, "pak", log_ball_density(found, log_count), stderr, note=note)
+
+
+def tilted_counts(
+    distances: np.ndarray, k: np.ndarray, dimension: float
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Log of how many points the ball would hold at the density of its middle, errors, a note.
+
+    Parameters
+    ----------
+    distances : float64 array (n, K)
+        Positive, ascending.
+    k : int64 array (n,)
+        Shells used in each row.
+    dimension : float
+    """
+    fit = np.empty((len(k), 2))
+    without = shell_fit(distances, k, dimension, fit)
     flat = np.isnan(fit[:, 0])
-    size = found.k.astype(np.float64)
+    size = k.astype(np.float64)
     log_count = np.where(flat, np.log(size), fit[:, 0])
     stderr = np.where(flat, size**-0.5, np.sqrt((4 * size + 2) / (size * (size - 1))))
-    said = f"ties ({without} of {found.graph.n} rows by kNN: no volume in their outer shells)"
-    values = log_ball_density(found, log_count)
-    return answer(found, "pak", values, stderr, note=said if without else "")
+    said = f"ties ({without} of {len(k)} rows by kNN: no volume in their outer shells)"
+    return log_count, stderr, said if without else ""

@@ -287,7 +287,7 @@ def _k_star(
     n, stored = distances.shape
     ratios = critical_ratios(np.full(stored + 1, float(chdtri(1, alpha))), d)
     ks = np.empty(n, dtype=np.int64)
-    first_change(indices, distances, ratios, ks)
+    first_change(indices, distances, distances, ratios, ks)
     capped = ks < 0
     ks[capped] = stored - 1
     return ks, capped

@@ -33,7 +33,11 @@ def critical_ratios(thresholds: np.ndarray, dimension: float) -> np.ndarray:
 
 @jit
 def first_change(
-    indices: np.ndarray, distances: np.ndarray, ratios: np.ndarray, k: np.ndarray
+    indices: np.ndarray,
+    distances: np.ndarray,
+    sample: np.ndarray,
+    ratios: np.ndarray,
+    k: np.ndarray,
 ) -> None:
     """The first k at which a row and its next neighbour differ in density; else K - 1.
 
@@ -41,6 +45,8 @@ def first_change(
     ----------
     indices, distances : arrays (n, K)
         Neighbour lists, all distances positive.
+    sample : float64 array (N, K)
+        Distances of the lists of the rows that ``indices`` names: ``distances`` itself for a graph.
     ratios : float64 array (K + 1,)
         Entry k: the ratio of k-th distances, one way or the other, beyond which they differ.
         Tested for k = 3 to K - 2.
@@ -52,7 +58,7 @@ def first_change(
         k[i] = -1
         for size in range(3, stored - 1):
             own = distances[i, size - 1]
-            other = distances[indices[i, size], size - 1]
+            other = sample[indices[i, size], size - 1]
             if other > ratios[size] * own or own > ratios[size] * other:
                 k[i] = size
                 break
