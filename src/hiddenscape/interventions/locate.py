@@ -10,11 +10,12 @@ from torch import nn
 from hiddenscape.errors import InputError, InterventionNotSupported
 from hiddenscape.interventions.attention import ActiveEdits, using
 from hiddenscape.interventions.entries import HeadEdit
+from hiddenscape.interventions.rows import self_checked
 from hiddenscape.interventions.spec import AttentionEdit
 from hiddenscape.interventions.switch import LOCK, switched
 from hiddenscape.models.batching import probe_batch
 from hiddenscape.models.network import Batch, TorchNetwork
-from hiddenscape.models.selfcheck import self_check, take
+from hiddenscape.models.selfcheck import take
 
 __all__ = ["Located", "active_for", "locate"]
 
@@ -46,8 +47,7 @@ def locate(network: TorchNetwork) -> Located:
             f"network {network.name!r} ({type(network.module).__name__}) is not known as a "
             "transformer with attention heads; attention edits need one of Hugging Face's"
         )
-    if not network.checks:
-        network = self_check(network, rows)
+    network = self_checked(network)
     assert network.map is not None
     rows = _equal(rows)
     paths = {id(m): path for path, m in network.module.named_modules()}

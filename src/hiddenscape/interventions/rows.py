@@ -10,10 +10,25 @@ import numpy as np
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.data.tokens import Tokens, tokenize
 from hiddenscape.errors import InputError
-from hiddenscape.models.batching import array_batch, image_batch, start_tokens, token_batch
+from hiddenscape.models.batching import (
+    array_batch,
+    image_batch,
+    probe_batch,
+    start_tokens,
+    token_batch,
+)
 from hiddenscape.models.network import Batch, TorchNetwork
+from hiddenscape.models.selfcheck import self_check
 
-__all__ = ["batches_of"]
+__all__ = ["batches_of", "self_checked"]
+
+
+def self_checked(network: TorchNetwork) -> TorchNetwork:
+    """The network after its self-check, where it can be probed: what fails is not offered."""
+    if network.map is None or network.checks:
+        return network
+    batch = probe_batch(network)
+    return network if batch is None else self_check(network, batch)
 
 
 def batches_of(

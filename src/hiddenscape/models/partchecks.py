@@ -7,13 +7,12 @@ layer) then counts as what it does. Blocks looked at: the first, the middle one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import nn
 
 from hiddenscape.models.hooks import module_at, read_places, unwrap
 from hiddenscape.models.network import Batch, Check, TorchNetwork
+from hiddenscape.models.norms import fit_norm
 from hiddenscape.models.sites import Place
 from hiddenscape.models.streamchecks import SUM_FACTOR, Findings, compare, gap_of
 from hiddenscape.models.structure import head_count
@@ -178,57 +177,15 @@ def check_norm_formula(network: TorchNetwork, values: Values, found: Findings) -
     if path is None or last is None:
         return
     norm = module_at(network.module, path)
-    generator = torch.Generator().manual_seed(1)
-    # Neither centred nor large: centring and eps both show.
-    probe = torch.randn((1, 6, last.shape[-1]), generator=generator, dtype=torch.float64)
-    probe = (0.1 * probe + 0.05).to(last.dtype).to(last.device)
-    given = _call(network, path, probe).cpu().double()
-    # Many norms compute in float32 whatever the dtype of the network.
-    eps = max(torch.finfo(network.dtype).eps, torch.finfo(torch.float32).eps)
-    size, limit = float("inf"), 0.0
-    for formula in _formulas(norm):
-        ours = _normed(norm, probe.cpu().double(), formula)
-        gap, scale = gap_of(ours, given), float(ours.abs().max())
-        if gap < size:
-            size, limit = gap, SUM_FACTOR * eps * scale
-            found.facts["final_norm"] = formula
-    if size > limit:
-        found.facts["final_norm"] = None
+    formula, size, limit = fit_norm(norm, last.shape[-1], last.dtype, last.device)
+    found.facts["final_norm"] = formula
     found.checks.append(
         Check(
             name="norm formula",
-            passed=size <= limit,
+            passed=formula is not None,
             size=size,
             limit=limit,
             where=path,
             consequence="no formula of ours reproduces it; lenses with a frozen norm are refused",
         )
     )
-
-
-_EPS_NAMES = ("eps", "variance_epsilon", "epsilon", "norm_eps")
-_EPS_USUAL = (1e-5, 1e-6, 1e-12)
-
-
-def _formulas(norm: nn.Module) -> list[dict[str, Any]]:
-    declared = [getattr(norm, name, None) for name in _EPS_NAMES]
-    known = [float(v) for v in declared if isinstance(v, float)] or list(_EPS_USUAL)
-    weight = getattr(norm, "weight", None)
-    gains = ("weight", "1 + weight") if isinstance(weight, torch.Tensor) else ("none",)
-    bias = isinstance(getattr(norm, "bias", None), torch.Tensor)
-    return [
-        {"centered": centered, "eps": eps, "gain": gain, "bias": bias}
-        for centered in (True, False)
-        for eps in known
-        for gain in gains
-    ]
-
-
-def _normed(norm: nn.Module, x: torch.Tensor, formula: Mapping[str, Any]) -> torch.Tensor:
-    if formula["centered"]:
-        x = x - x.mean(-1, keepdim=True)
-    x = x / (x.square().mean(-1, keepdim=True) + formula["eps"]).sqrt()
-    if formula["gain"] != "none":
-        weight = norm.get_parameter("weight").detach().cpu().double()
-        x = x * (weight + 1.0 if formula["gain"] == "1 + weight" else weight)
-    return x + norm.get_parameter("bias").detach().cpu().double() if formula["bias"] else x

@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "gap_of",
     "loose",
+    "read_out",
 ]
 
 SUM_FACTOR = 8.0
@@ -247,7 +248,7 @@ def check_head(
         return
     names = ["logits", "logits_uncapped"] if plan.softcap is not None else ["logits"]
     try:
-        again = _read_out(network, last)
+        again = read_out(network, last)
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         # A head that wants more than the stream (a second head, a pooled vector).
         why = " ".join(str(error).split())[:120]
@@ -292,7 +293,8 @@ def _normed(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
         return unwrap(norm(last if at is None else last[:, at]))
 
 
-def _read_out(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
+def read_out(network: TorchNetwork, last: torch.Tensor) -> torch.Tensor:
+    """head(final_norm(last)) by the network's own modules, before a soft cap."""
     assert network.map is not None
     plan, root = network.map, network.module
     with torch.inference_mode():

@@ -159,5 +159,5 @@ def test_padding_is_seen_in_the_mask():
     padded[1, :, :, 2] = floor
     with pytest.raises(InputError, match="row 1 is padded to 3 positions"):
         require_equal_lengths(allowed_by(padded, (2, 2, 3, 3)))
-    with pytest.raises(InputError, match="1 queries to 3 keys.*cache"):
+    with pytest.raises(InputError, match=r"1 queries to 3 keys.*cache"):
         require_equal_lengths(allowed_by(causal[:, :, 2:], (1, 2, 1, 3)))
