@@ -53,6 +53,7 @@ TORCH_LAZY_ALLOWED = {
     "kernels/products.py",
     "store/importers/pt.py",
     "cli/doctor.py",
+    "dimension/autoencoder.py",
     "pipeline/networks.py",
 }
 
