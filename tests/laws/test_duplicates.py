@@ -103,6 +103,18 @@ ENTRIES: dict[str, Entry] = {
     "kstar_density": on_graph(lambda g: hs.kstar_density(g, dimension=2.5)),
     "k_peaks": on_graph(lambda g: hs.k_peaks(g, dimension=2.5)),
     "pak_density": on_graph(lambda g: hs.pak_density(g, dimension=2.5)),
+    "bmti_density": Entry(lambda x: hs.bmti_density(graph_of(x), x, dimension=2.5)),
+    "bmti_density identity": Entry(
+        lambda x: hs.bmti_density(graph_of(x), x, dimension=2.5, alpha=0.9, weights="identity")
+    ),
+    "density_gradients": Entry(lambda x: hs.density_gradients(graph_of(x), x, dimension=2.5)),
+    "density_differences": Entry(lambda x: hs.density_differences(graph_of(x), x, dimension=2.5)),
+    "interpolate_density": Entry(
+        lambda x: hs.interpolate_density(graph_of(x), x, x, dimension=2.5)
+    ),
+    "density_entropy": on_graph(
+        lambda g: hs.density_entropy(hs.knn_density(g, dimension=2.5, k=8), graph=g)
+    ),
     # clusters
     "decision_graph": on_density(lambda g, rho, x: hs.decision_graph(g, rho, points=x)),
     "density_peaks": on_density(
@@ -206,7 +218,7 @@ CLOUDS: dict[str, Callable[[], np.ndarray]] = {
 COLLAPSED = ("all equal", TWO := "2 distinct")
 COPIES = ("pairs", "triples", "4-fold", "mixed", "constant rows")
 
-PER_ROW = {"k", "log density", "stderr", "delta", "labels"}
+PER_ROW = {"k", "log density", "stderr", "gradient", "delta", "labels"}
 
 each = pytest.mark.parametrize("name", ENTRIES)
 
@@ -248,6 +260,11 @@ def numbers(found: Any) -> Iterator[Number]:
     elif isinstance(found, hs.LogDensity):
         yield Number("log density", _flat(found.values), found.note)
         yield Number("stderr", _flat(found.stderr), found.note)
+    elif isinstance(found, hs.DensityGradients):
+        yield Number("gradient", np.linalg.norm(found.values, axis=1), found.note)
+    elif isinstance(found, hs.DensityDifferences):
+        yield Number("difference", _flat(found.values), found.note)
+        yield Number("variance", _flat(found.variance), found.note)
     elif isinstance(found, hs.DecisionGraph):
         yield Number("delta", _flat(found.delta), found.note)
     elif isinstance(found, hs.Clusters):
