@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"neighbors", "kernels"},
     "density": {"neighbors", "kernels"},
     "clustering": {"density", "neighbors", "kernels"},
+    "compat": {"clustering", "comparison", "density", "dimension", "neighbors"},
     "sklearn": {"clustering", "density", "dimension", "neighbors", "kernels"},
     "analyses": {"neighbors", "kernels", "dimension", "density", "clustering", "comparison"},
     "extraction": {"models", "data", "store", "engines"},
