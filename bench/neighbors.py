@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from peers.record import Record
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "bench" / "results" / "neighbors.json"
 SECTIONS = ("rates", "graph", "agreement", "memory", "growth", "imbalance")
@@ -31,29 +33,6 @@ NAMES = ("hiddenscape", "hiddenscape float32", "faiss", "scikit-learn", "torch",
 OURS = "hiddenscape"
 WARM_ROWS = 3000
 PILOT_ROWS = 256
-
-
-class Record:
-    """The JSON of record: entries by section, each replaced when it is measured again."""
-
-    def __init__(self, path: Path, machine: dict[str, Any]) -> None:
-        self.path = path
-        self.content: dict[str, Any] = {"machine": machine}
-        if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            apart = ("dadapy_environment",)
-            same = all(stored["machine"].get(f) == v for f, v in machine.items() if f not in apart)
-            if same:
-                self.content = stored | {"machine": stored["machine"] | machine}
-            else:
-                print(f"{path.name} is of another machine or other versions: starting anew")
-
-    def put(self, section: str, key: dict[str, Any], entry: dict[str, Any]) -> None:
-        kept = [e for e in self.content.get(section, []) if any(e[f] != key[f] for f in key)]
-        self.content[section] = [*kept, key | entry]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.content, indent=1) + "\n"
-        self.path.write_text(text, encoding="utf-8")
 
 
 def graphs(options: argparse.Namespace, record: Record, run: dict[str, str]) -> None:

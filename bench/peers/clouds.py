@@ -29,6 +29,23 @@ def points(kind: str, n: int, d: int, seed: int = 0) -> np.ndarray:
     return x + np.float32(300) if kind == "offset" else x
 
 
+def landscape(kind: str, n: int, data: Any = None) -> tuple[np.ndarray, float]:
+    """float64 points with peaks and their dimension: ``planar`` or a ``sheet`` of 64 columns.
+
+    ``planar`` is Fig1.dat of DADApy's examples where its folder is given, else clumps like it.
+    """
+    if kind == "sheet":
+        return points("sheet", n, 64).astype(np.float64), 12.0
+    if data is not None:
+        return np.loadtxt(data / "Fig1.dat")[:n], 2.0
+    rng = np.random.default_rng([8, n])
+    middles = rng.uniform(size=(9, 2)) * 10
+    clump = rng.integers(0, 12, size=n)
+    background = rng.uniform(size=(n, 2)) * 10
+    spread = middles[clump % 9] + rng.normal(size=(n, 2)) * (0.2 + 0.08 * (clump % 9))[:, None]
+    return np.where((clump < 9)[:, None], spread, background), 2.0
+
+
 def agreement(
     x: np.ndarray, k: int, truth: np.ndarray, indices: np.ndarray, distances: np.ndarray
 ) -> dict[str, float]:

@@ -64,6 +64,47 @@ def imbalance(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_HELD: dict[str, Any] = {}
+
+
+def prepare(request: dict[str, Any]) -> dict[str, Any]:
+    """Neighbours of a set of points, kept for the requests that follow."""
+    from dadapy import Data
+
+    data = Data(np.load(request["points"]), maxk=request["k"], n_jobs=request["threads"])
+    data.compute_distances()
+    data.set_id(request["d"])
+    _HELD["data"] = data
+    return {}
+
+
+def landscape(request: dict[str, Any]) -> dict[str, Any]:
+    """k*, PAk and ADP, timed one by one; their answers go to files."""
+    data, seconds, folder = _HELD["data"], {}, Path(request["out"])
+    start = time.perf_counter()
+    data.compute_kstar()
+    seconds["k_star"], start = time.perf_counter() - start, time.perf_counter()
+    data.compute_density_PAk()
+    seconds["pak"], start = time.perf_counter() - start, time.perf_counter()
+    labels = data.compute_clustering_ADP()
+    seconds["adp"] = time.perf_counter() - start
+    np.save(folder / "k_star.npy", data.kstar)
+    np.save(folder / "pak.npy", data.log_den)
+    np.save(folder / "labels.npy", labels)
+    return seconds
+
+
+def bmti(request: dict[str, Any]) -> dict[str, Any]:
+    """BMTI with weights ``uncorr`` and a little of k*NN, by its conjugate gradients."""
+    data = _HELD["data"]
+    data.compute_kstar()
+    start = time.perf_counter()
+    data.compute_density_BMTI(alpha=0.99, solver="sp_cg")
+    seconds = time.perf_counter() - start
+    np.save(Path(request["out"]) / "bmti.npy", data.log_den)
+    return {"seconds": seconds}
+
+
 def hello(request: dict[str, Any]) -> dict[str, Any]:
     import dadapy  # noqa: F401
     import numpy
@@ -100,7 +141,15 @@ def _reset() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-WORK = {"hello": hello, "graph": graph, "imbalance": imbalance, "memory": memory}
+WORK = {
+    "hello": hello,
+    "graph": graph,
+    "imbalance": imbalance,
+    "memory": memory,
+    "prepare": prepare,
+    "landscape": landscape,
+    "bmti": bmti,
+}
 
 
 def main() -> None:
