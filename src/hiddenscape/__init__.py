@@ -62,6 +62,8 @@ _HOME = {
     "danco_dimension": "dimension.danco",
     "DimensionMixture": "dimension.mixture",
     "hidalgo": "dimension.hidalgo",
+    "local_pca_dimension": "dimension.local_pca",
+    "isomap_dimension": "dimension.isomap",
     "DimensionScan": "analyses.scan",
     "dimension_scan": "analyses.scan",
     "spectrum_dimension": "dimension.spectrum",
@@ -241,6 +243,8 @@ if TYPE_CHECKING:
     from hiddenscape.dimension.gride import gride as gride
     from hiddenscape.dimension.gride import gride_scan as gride_scan
     from hiddenscape.dimension.hidalgo import hidalgo as hidalgo
+    from hiddenscape.dimension.isomap import isomap_dimension as isomap_dimension
+    from hiddenscape.dimension.local_pca import local_pca_dimension as local_pca_dimension
     from hiddenscape.dimension.mind import mind_dimension as mind_dimension
     from hiddenscape.dimension.mixture import DimensionMixture as DimensionMixture
     from hiddenscape.dimension.mle import mle_dimension as mle_dimension

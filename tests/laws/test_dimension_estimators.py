@@ -19,6 +19,7 @@ from hiddenscape.dimension.binomial import binomial_dimension
 from hiddenscape.dimension.correlation import correlation_dimension
 from hiddenscape.dimension.danco import danco_dimension
 from hiddenscape.dimension.ess import ess_dimension
+from hiddenscape.dimension.local_pca import local_pca_dimension
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension, mle_global
 from hiddenscape.dimension.moments import mada_dimension, mom_dimension
@@ -51,6 +52,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "ess a": lambda x: ess_dimension(x, min(10, len(x) - 1)),
     "ess b": lambda x: ess_dimension(x, min(10, len(x) - 1), form="b"),
     "danco": lambda x: danco_dimension(x, min(8, len(x) - 2), balls=2),
+    "local pca": lambda x: local_pca_dimension(x, min(10, len(x) - 1), rule="participation"),
     "tle": lambda x: tle_dimension(x, min(10, len(x) - 1)),
 }
 each = pytest.mark.parametrize("name", ESTIMATORS)

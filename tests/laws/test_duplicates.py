@@ -89,6 +89,8 @@ ENTRIES: dict[str, Entry] = {
     "ess_dimension": Entry(lambda x: hs.ess_dimension(x, 10)),
     "danco_dimension": Entry(lambda x: hs.danco_dimension(x, 8, balls=2)),
     "hidalgo": on_graph(lambda g: hs.hidalgo(g, (1, 2), sweeps=30, burn_in=30, chains=2)),
+    "local_pca_dimension": Entry(lambda x: hs.local_pca_dimension(x, 10, per_point=True)),
+    "isomap_dimension": on_graph(lambda g: hs.isomap_dimension(g, 8, max_components=6)),
     "correlation_dimension": Entry(lambda x: hs.correlation_dimension(x, 5, 10)),
     "correlation_integral": Entry(lambda x: hs.correlation_integral(x, [0.5, 1.0, 2.0]), zero=True),
     "ph0_dimension": Entry(lambda x: hs.ph0_dimension(x)),
