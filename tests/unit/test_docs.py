@@ -20,7 +20,9 @@ from hiddenscape.spec import RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/howto/*.md")])
-RECIPES = sorted([*ROOT.glob("docs/howto/*.md"), *ROOT.glob("docs/extraction.md")])
+RECIPES = sorted(
+    [*ROOT.glob("docs/howto/*.md"), ROOT / "docs/extraction.md", ROOT / "docs/gallery.md"]
+)
 INPUTS = [f"docs/howto/{name}.md" for name in ("arrays", "images", "proteins", "text")]
 
 
