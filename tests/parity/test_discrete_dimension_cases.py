@@ -51,7 +51,7 @@ def test_i3d_over_radii(cases: dict[str, Any], lattice: np.ndarray) -> None:
 
 def test_bid_of_fair_coins(cases: dict[str, Any]) -> None:
     spins = 2 * np.random.RandomState(1).randint(low=0, high=2, size=(5000, 100)) - 1
-    found = binary_dimension(spins, window=(0, 1), groups=0)
+    found = binary_dimension(spins, window=(0, 1))
     want = cases["dadapy-bid"]
     assert found.value == pytest.approx(want["d0"], abs=0.002)
     assert found.parameters["d1"] == pytest.approx(want["d1"], abs=1e-4)

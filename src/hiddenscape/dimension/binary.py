@@ -11,17 +11,19 @@ Source: Acevedo, Rodriguez, Laio 2024, arXiv:2411.02126.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import digamma, gammaln, polygamma, stdtrit
+from scipy.special import digamma, gammaln, polygamma
 
+from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import blocks, cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.results import join_notes
-from hiddenscape.types import Mask, whole
+from hiddenscape.types import Mask
 
 __all__ = ["binarize", "binary_dimension", "fit_distances", "hamming_histogram"]
 
@@ -83,8 +85,6 @@ def binary_dimension(
     bits: ArrayLike,
     *,
     window: tuple[float, float] = (0.0, 0.2),
-    groups: int = 16,
-    seed: int = 0,
 ) -> Dimension:
     r"""Intrinsic dimension of rows of bits.
 
@@ -103,18 +103,16 @@ def binary_dimension(
         Quantiles of the distances, in [0, 1]: from the first distance at which the share of pairs
         reaches the lower, to the last at which it does not exceed the upper. (0, 1) takes all.
         Small windows look at small scales and give larger errors.
-    groups : int
-        Random groups of rows of the jackknife, at least 2; 0 for no error.
-    seed : int
-        Keys the groups.
 
     Returns
     -------
     Dimension
         :math:`d_0`; ``scale`` is the mean distance in the window, in bits. ``parameters`` holds
         ``d1``, ``log_kl`` (at the minimum: -10 or less fits well, above about -5 the model does not
-        hold), ``distances`` (first and last of the window) and ``columns``. stderr: delete-a-group
-        jackknife with all pairs of the remaining rows (``jackknife``), interval by Student's t.
+        hold), ``distances`` (first and last of the window) and ``columns``. stderr: that
+        of a mean over pairs that share rows, with the influence of a pair on the fit (infinitesimal
+        ``jackknife``): :math:`[4(n-2)\zeta_1 + 2\zeta_2]/(n(n-1))`, :math:`\zeta_2` the mean square
+        of an influence, :math:`\zeta_1` the mean product of two that share a row.
         Identical rows all count, their share is noted. NaN with ``collapsed`` where fewer than 3
         rows are distinct, ``few_points`` where the window holds fewer than 4 distances,
         ``undefined`` where the minimum is not at a positive d.
@@ -122,7 +120,7 @@ def binary_dimension(
     Raises
     ------
     InputError
-        For more than two values, a window or groups out of range, or fewer than 3 rows.
+        For more than two values, a window out of range, or fewer than 3 rows.
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -144,15 +142,11 @@ def binary_dimension(
     low, high = window
     if not 0 <= low < high <= 1:
         raise InputError(f"window must be two ascending quantiles in [0, 1], got {window}")
-    if whole("groups", groups) < 0 or groups == 1:
-        raise InputError(f"groups must be 0 or at least 2, got {groups}")
     x = _checked(bits)
     n, columns = x.shape
     distinct = find_duplicates(x).n_distinct
     parameters: dict[str, object] = {
         "window": (float(low), float(high)),
-        "groups": groups,
-        "seed": seed,
         "columns": columns,
     }
     note = join_notes(
@@ -163,24 +157,18 @@ def binary_dimension(
         said = f"collapsed ({distinct} distinct of {n} rows)"
         return Dimension(value=math.nan, n_used=n, method="bid", note=join_notes(said, note),
                          parameters=parameters)  # fmt: skip
-    use = groups if n >= 2 * groups else 0
-    owner = np.random.default_rng([seed, n]).permutation(n) % max(use, 1)
-    every, touching = _histograms(x, owner, max(use, 1))
+    every = _histogram(x)
     r = _window(every, low, high)
     total = float(every[r].sum())
     d0, d1, log_kl = fit_distances(r, every[r]) if len(r) >= _FEWEST else (math.nan,) * 3
     value = d0 if d0 > 0 else math.nan
     parameters |= {"d1": d1, "log_kl": log_kl, "distances": (int(r[0]), int(r[-1]))}
-    error = math.nan
-    if use and math.isfinite(value):
-        values = np.array([fit_distances(r, (every - gone)[r], (d0, d1))[0] for gone in touching])
-        error = math.sqrt((use - 1) / use * float(np.sum((values - values.mean()) ** 2)))
-    reach = float(stdtrit(use - 1, 0.975)) * error if use else math.nan
+    error = _error(x, every, r, (d0, d1)) if math.isfinite(value) else math.nan
     return Dimension(
         value=value,
         stderr=error,
         stderr_kind="jackknife" if math.isfinite(error) else "",
-        interval=(value - reach, value + reach),
+        interval=normal_interval(value, error),
         n_used=n,
         scale=float(r @ every[r]) / total,
         method="bid",
@@ -213,8 +201,7 @@ def hamming_histogram(bits: ArrayLike) -> np.ndarray:
     >>> hamming_histogram([[0, 0, 1], [0, 1, 1], [0, 1, 1]]).tolist()
     [1, 2, 0, 0]
     """
-    x = _checked(bits)
-    return _histograms(x, np.zeros(len(x), dtype=np.int64), 1)[0]
+    return _histogram(_checked(bits))
 
 
 def fit_distances(
@@ -271,27 +258,45 @@ def _checked(bits: ArrayLike) -> np.ndarray:
     return np.where(x == high, np.float32(1), np.float32(-1))
 
 
-def _histograms(x: np.ndarray, owner: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs at every distance, and those that have a row in each group."""
+def _pairs(x: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Distances of rows a..b to the rows from a on, as whole numbers."""
+    n, d = x.shape
+    for a, b in blocks(n, max(1, _ENTRIES // n)):
+        # Whole numbers below 2**24: float32 products of signs are exact.
+        yield a, b, ((d - x[a:b] @ x[a:].T) / 2).astype(np.int64)
+
+
+def _histogram(x: np.ndarray) -> np.ndarray:
     d = x.shape[1]
-    parts = [np.ascontiguousarray(x[owner == g]) for g in range(groups)]
     every = np.zeros(d + 1, dtype=np.int64)
-    touching = np.zeros((groups, d + 1), dtype=np.int64)
-    for g, a in enumerate(parts):
-        for h, b in enumerate(parts[g:], start=g):
-            count = np.zeros(d + 1, dtype=np.int64)
-            for low, high in blocks(len(a), max(1, _ENTRIES // max(len(b), 1))):
-                # Whole numbers below 2**24: float32 products of signs are exact.
-                distance = (d - (a[low:high] @ b.T)) / 2
-                count += np.bincount(distance.astype(np.int64).ravel(), minlength=d + 1)
-            if g == h:
-                count[0] -= len(a)
-                count //= 2
-            every += count
-            touching[g] += count
-            if h != g:
-                touching[h] += count
-    return every, touching
+    for a, b, distance in _pairs(x):
+        both = np.bincount(distance[:, : b - a].ravel(), minlength=d + 1)
+        both[0] -= b - a
+        every += both // 2
+        every += np.bincount(distance[:, b - a :].ravel(), minlength=d + 1)
+    return every
+
+
+def _error(x: np.ndarray, every: np.ndarray, r: np.ndarray, fit: tuple[float, float]) -> float:
+    """Standard error of d0: a mean over pairs, of which those with a common row depend."""
+    n, d = x.shape
+    p = every[r] / every[r].sum()
+    middle = float(p @ r)
+    theta = np.array([fit[0] + fit[1] * middle, fit[1]])
+    centered, _, curvature = _parts(r.astype(np.float64), p, middle, theta)
+    influence = np.zeros(d + 1)
+    influence[r] = np.array([1.0, -middle]) @ np.linalg.solve(curvature, centered)
+    influence *= every.sum() / every[r].sum()
+    row = np.zeros(n)
+    for a, b, distance in _pairs(x):
+        weight = influence[distance]
+        weight[np.arange(b - a), np.arange(b - a)] = 0
+        row[a:b] += weight.sum(axis=1)
+        row[b:] += weight[:, b - a :].sum(axis=0)
+    pairs = n * (n - 1)
+    square = 2 * float(every @ influence**2) / pairs
+    common = max((float(row @ row) / pairs - square) / (n - 2), 0.0)
+    return math.sqrt((4 * (n - 2) * common + 2 * square) / pairs)
 
 
 def _window(every: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -342,12 +347,21 @@ def _divergence(
     d = theta[0] + theta[1] * (x - middle)
     if not (d > np.maximum(x - 1, -1)).all():
         return math.inf, np.zeros(2), np.eye(2)
+    centered, log_q, curvature = _parts(x, p, middle, theta)
+    seen = p > 0
+    value = float(np.sum(p[seen] * (np.log(p[seen]) - log_q[seen])))
+    return max(value, 0.0), centered @ p, curvature
+
+
+def _parts(
+    x: np.ndarray, p: np.ndarray, middle: float, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of every distance about their mean (2, m), log Q, and the curvature."""
+    d = theta[0] + theta[1] * (x - middle)
     log_q = gammaln(d + 1) - gammaln(x + 1) - gammaln(d - x + 1) - d * _LOG2
     top = log_q.max()
     log_q -= top + math.log(float(np.exp(log_q - top).sum()))
     q = np.exp(log_q)
-    seen = p > 0
-    value = float(np.sum(p[seen] * (np.log(p[seen]) - log_q[seen])))
     along = np.stack([np.ones_like(x), x - middle])
     rows = along * (digamma(d + 1) - digamma(d - x + 1) - _LOG2)
     centered = rows - (rows @ q)[:, None]
@@ -355,7 +369,7 @@ def _divergence(
     bend = polygamma(1, d + 1) - polygamma(1, d - x + 1)
     hessian = information + (along * ((q - p) * bend)) @ along.T
     definite = hessian[0, 0] > 0 and np.linalg.det(hessian) > 1e-12 * np.prod(np.diag(hessian))
-    return max(value, 0.0), rows @ (p - q), hessian if definite else information
+    return centered, log_q, hessian if definite else information
 
 
 def _solve(curvature: np.ndarray, descent: np.ndarray) -> np.ndarray:

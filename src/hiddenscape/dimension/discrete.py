@@ -37,7 +37,7 @@ from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.results import join_notes
 from hiddenscape.types import whole
 
-__all__ = ["i3d", "i3d_scan", "lattice_root"]
+__all__ = ["i3d", "i3d_scan", "lattice_posterior", "lattice_root"]
 
 Method = Literal["mle", "bayes"]
 Stderr = Literal["fisher", "blocks"]
@@ -295,10 +295,19 @@ def _chance(kinds: np.ndarray, d: float, metric: str) -> tuple[np.ndarray, np.nd
     return np.exp(log_p), slope[kinds[:, 1]] - slope[kinds[:, 0]], -np.expm1(log_p)
 
 
-def _posterior(
+def lattice_posterior(
     pair: tuple[int, int], n: int, k: int, metric: str
 ) -> tuple[float, float, tuple[float, float]]:
-    """Mean, deviation and 95 % interval of d under a flat prior on p."""
+    """Mean, deviation and 95 % interval of d under a flat prior on p.
+
+    For radii (outer, inner), n successes of k trials, 0 < n < k.
+
+    Examples
+    --------
+    >>> mean, deviation, interval = lattice_posterior((2, 1), 500, 1300, "manhattan")
+    >>> round(mean, 2), interval[0] < 2 < interval[1]
+    (2.0, True)
+    """
     kinds = np.array([pair])
     a, b = 1.0 + n, 1.0 + k - n
 
@@ -350,7 +359,7 @@ def _answer(
     interval, kind = normal_interval(value, error), stderr
     if parameters["method"] == "bayes":
         pair = int(stack[0, 0]), int(stack[0, 1])
-        value, error, interval = _posterior(
+        value, error, interval = lattice_posterior(
             pair, int(used.found.sum()), int(used.trials.sum()), metric
         )
         kind = "exact"
