@@ -112,7 +112,10 @@ def bmti_density(
     Equations are solved by conjugate gradients with an incomplete Cholesky factor, to errors far
     below the standard errors. Scaling the points by c subtracts exactly d log c.
 
-    Differences between parts of the graph rest on k*NN alone.
+    Differences between parts of the graph rest on k*NN alone. The errors take edges for independent
+    but for the root in w, and see no curvature: on Gaussians of 1400 rows true errors were 1.0
+    times the stated ones in 5 dimensions, and 2.2 times (1.3 with ``identity``) in 2 dimensions,
+    where k* is large. Values suffer less: both ways they lie nearer the truth than k*NN and PAk.
 
     References
     ----------

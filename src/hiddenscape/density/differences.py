@@ -16,7 +16,7 @@ from hiddenscape.density.gradients import row_parts
 from hiddenscape.density.result import KStar, seal
 from hiddenscape.kernels.lists import count_common
 from hiddenscape.kernels.slopes import edge_slopes
-from hiddenscape.kernels.threads import in_threads
+from hiddenscape.kernels.threads import in_threads, one_blas_thread
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
 from hiddenscape.types import FloatVector, IntVector
@@ -164,7 +164,9 @@ def edge_differences(use: Displacements) -> _Arrays:
         )  # fmt: skip
         count_common(used.indices, starts, 1, *part, common)
 
-    list(in_threads(work, row_parts(used.n)))
+    # Products of one neighbourhood are small: threads inside of them wait for each other.
+    with one_blas_thread():
+        list(in_threads(work, row_parts(used.n)))
     slope = found.dimension + 2
     # Each neighbourhood holds its own row too: k* of them.
     p = np.sign(seen[:, 0] * seen[:, 2]) * common / (found.k[rows] + found.k[columns] - common)
