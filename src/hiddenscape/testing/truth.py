@@ -23,6 +23,7 @@ class ZScores:
     Attributes
     ----------
     mean, sd : float
+        Over the estimates with a positive error; NaN where there are none.
     bias : float
         Mean of value / truth - 1.
     coverage : float
@@ -49,15 +50,15 @@ def z_scores(replicate: Callable[[int], Estimate], truth: float, replicates: int
     (True, True)
     """
     found = [replicate(seed) for seed in range(replicates)]
-    z = np.array([(e.value - truth) / e.stderr for e in found])
+    z = np.array([(e.value - truth) / e.stderr for e in found if e.stderr > 0])
     inside = [
         low <= truth <= high
         for low, high in (getattr(e, "interval", (math.nan, math.nan)) for e in found)
         if math.isfinite(low)
     ]
     return ZScores(
-        mean=float(z.mean()),
-        sd=float(z.std(ddof=1)),
+        mean=float(z.mean()) if len(z) else math.nan,
+        sd=float(z.std(ddof=1)) if len(z) > 1 else math.nan,
         bias=float(np.mean([e.value for e in found]) / truth - 1),
         coverage=float(np.mean(inside)) if inside else math.nan,
         replicates=replicates,
