@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hiddenscape.analyses.compared import COMPARED
 from hiddenscape.analyses.entry import LENGTH, Analysis, Measured, Settings
 from hiddenscape.analyses.local import LOCAL
 from hiddenscape.analyses.spectra import GLOBAL
@@ -109,4 +110,5 @@ DIMENSIONS = (
     ),
     *LOCAL,
     *GLOBAL,
+    *COMPARED,
 )

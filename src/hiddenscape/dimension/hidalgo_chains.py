@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import gammaln, logsumexp
 
-from hiddenscape.kernels.mixture import sweep_components
+from hiddenscape.kernels.mixture import sample_components
 from hiddenscape.types import FloatVector
 
 __all__ = ["Chain", "Model", "aligned", "run_chain", "split_rhat"]
@@ -140,38 +140,35 @@ def run_chain(
     component = _start(model, size, rng)
     count = np.bincount(component, minlength=size)
     steps = np.diff(model.crowd)
+    prior = np.array([model.shape, model.rate, model.concentration])
+    growth = _FIRST + (1 - _FIRST) * np.arange(1, burn_in + 1) / max(1.0, _RAMP * burn_in)
+    weights = np.append(np.minimum(growth, 1.0), np.ones(sweeps))
     kept = np.unique(np.linspace(burn_in, burn_in + sweeps - 1, min(sweeps, _KEPT)).astype(int))
-    dimensions, shares = np.empty((2, len(kept), size))
+    dimensions, log_shares = np.empty((2, len(kept), size))
     components = np.empty((len(kept), n), dtype=np.int8)
-    posterior = np.empty(len(kept))
-    logs, silent = np.empty((len(kept), n)), np.empty(0)
-    at = 0
-    for sweep in range(burn_in + sweeps):
-        weight = 1.0
-        if sweep < burn_in:
-            weight = min(1.0, _FIRST + (1 - _FIRST) * (sweep + 1) / (_RAMP * burn_in))
-        total = np.bincount(component, model.log_mu, minlength=size)
-        dimension = rng.standard_gamma(model.shape + count) / (model.rate + total)
-        share = rng.dirichlet(model.concentration + count)
-        # A share may underflow to 0: its logarithm must stay a number.
-        log_share = np.log(np.maximum(share, np.finfo(float).tiny))
-        keep = at < len(kept) and sweep == kept[at]
-        sweep_components(
-            component, count, model.start, model.partner, model.log_mu, log_share,
-            np.maximum(dimension, np.finfo(float).tiny), weight * model.alike,
-            steps if weight == 1 else weight * steps, rng.random(n),
-            logs[at] if keep else silent,
+    posterior, logs = np.empty(len(kept)), np.empty((len(kept), n))
+    silent, scratch = np.empty(0), np.empty((2, size))
+
+    def sample(first: int, last: int, drawn: np.ndarray, told: np.ndarray) -> None:
+        sample_components(
+            component, count, model.start, model.partner, model.log_mu, steps, model.alike, prior,
+            weights[first:last], rng, drawn[0], drawn[1], told,
         )  # fmt: skip
-        if keep:
-            dimensions[at], shares[at], components[at] = dimension, share, component
-            posterior[at] = _log_posterior(model, component, count, dimension, log_share)
-            at += 1
-        if (sweep + 1) % _REPORT == 0 or sweep + 1 == burn_in + sweeps:
-            tell(sweep % _REPORT + 1)
+        tell(last - first)
+
+    for first in range(0, burn_in, _REPORT):
+        sample(first, min(first + _REPORT, burn_in), scratch, silent)
+    done = burn_in
+    for at, sweep in enumerate(kept):
+        sample(done, sweep + 1, scratch, logs[at])
+        dimensions[at], log_shares[at] = scratch
+        components[at] = component
+        posterior[at] = _log_posterior(model, component, count, *scratch)
+        done = int(sweep) + 1
     predictive = logsumexp(logs, axis=0) - math.log(len(kept))
     if len(kept) > 1:
         predictive = predictive - logs.var(axis=0, ddof=1)
-    return Chain(dimensions, shares, components, posterior, predictive)
+    return Chain(dimensions, np.exp(log_shares), components, posterior, predictive)
 
 
 def _start(model: Model, size: int, rng: np.random.Generator) -> np.ndarray:
