@@ -125,7 +125,8 @@ class Chain:
     def parameters(self) -> dict[str, Any]:
         """What fixes the densities of this site, with the dimension as it was estimated."""
         d, n2 = self.dimension, self.settings.density_rank
-        said = "given" if d.method == "given" else f"{d.method} at ranks ({n2 // 2}, {n2})"
+        name = "TwoNN" if n2 == 2 else "GRIDE"
+        said = "given" if d.method == "given" else f"{name} at ranks ({n2 // 2}, {n2})"
         return {
             "dimension": d.value,
             "dimension_from": said,
