@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from hiddenscape.files import file_stem
+from hiddenscape.pointwise import Pointwise, write_pointwise
 from hiddenscape.profile import profile_features
 from hiddenscape.table import Row, Table
 
-__all__ = ["fake_rows", "fake_run", "site_names"]
+__all__ = ["fake_peaks", "fake_rows", "fake_run", "site_names"]
 
 
 def site_names(n: int) -> list[tuple[str, float]]:
@@ -86,6 +88,9 @@ def fake_rows(
         add(i, "pca", "dimension_90", round(3.1 * hump[i]) * lost)
         add(i, "pca", "dimension_99", round(7.9 * hump[i]) * lost)
         add(i, "pca", "participation_ratio", 1.3 * hump[i] * lost)
+        add(i, "mle", "dimension", 0.95 * d, stderr=0.1, stderr_kind="blocks", n1=1, n2=20, k=20,
+            scale=1.3 * radius)  # fmt: skip
+        add_landscape(add, i, float(t[i]), d, labels)
         add(i, "duplicates", "share", 0.004 if i == 0 else 0.0)
         add(i, "duplicates", "n_distinct", n - 8 if i == 0 else n)
         add(i, "norms", "mean", 3 + 11 * float(t[i]), stderr=0.05, stderr_kind="exact")
@@ -118,6 +123,60 @@ def fake_rows(
             add(i, "information_imbalance", "imbalance", v, k=1, stderr=0.01,
                 stderr_kind="jackknife", **b)  # fmt: skip
     return out
+
+
+def add_landscape(add: Any, i: int, t: float, d: float, labels: Sequence[str]) -> None:
+    """k*, densities and peaks: from one hill to three, as deep as the labels."""
+    clusters = 1 + round(2 * t)
+    lost = 1.0 if math.isfinite(d) else math.nan
+    add(i, "k_star", "dimension_used", d, n1=1, n2=2)
+    for quantity, value in (("median", 30.0), ("mean", 34.0), ("share_capped", 0.1)):
+        add(i, "k_star", quantity, value * lost, k=100)
+    for quantity, value in (("mean", -12.0), ("sd", 1.0 + t), ("median_stderr", 0.3)):
+        add(i, "pak_density", quantity, value * lost)
+    for quantity, value in (
+        ("clusters", clusters),
+        ("core_fraction", 1 - 0.3 * t),
+        ("largest_share", 1 / clusters),
+    ):
+        add(i, "adp", quantity, value * lost)
+    for z, more in (("z = 1", 2), ("z = 4", 0)):
+        add(i, "adp_z_scan", "clusters", (clusters + more) * lost, setting=z)
+        add(i, "adp_z_scan", "ari_to_reference", 0.8 * lost, setting=z)
+    for label in labels:
+        for quantity, value in (("ari", 0.6 * t), ("ami", 0.5 * t), ("purity", 0.2 + 0.4 * t)):
+            for setting in ("", "without halo"):
+                add(i, "adp_labels", quantity, value * lost, stderr=0.02, stderr_kind="bootstrap",
+                    label=label, setting=setting)  # fmt: skip
+
+
+def fake_peaks(site: str, n: int) -> Pointwise:
+    """Three hills, two of them with a pass between; rows are all but row 3."""
+    rows = np.array([i for i in range(n) if i != 3])
+    return Pointwise(
+        analysis="adp",
+        site=site,
+        rows=rows,
+        rowwise=("labels", "halo", "log_density"),
+        arrays={
+            "labels": rows % 3, "halo": rows % 5 == 0, "log_density": -(rows % 7) / 2.0,
+            "centers": np.array([0, 1, 2]), "heights": np.array([1.0, 3.0, 2.0]),
+            "height_errors": np.array([0.2, 0.3, 0.2]),
+            "saddle_pairs": np.array([[0, 1]]), "saddle_rows": np.array([9]),
+            "saddles": np.array([-1.0]), "saddle_errors": np.array([0.2]),
+            "tree_joined": np.array([[0, 1], [2, 3]]),
+            "tree_heights": np.array([-1.0, math.nan]), "tree_order": np.array([1, 0, 2]),
+        },
+        parameters={"dimension": 7.5, "dimension_from": "TwoNN at ranks (1, 2)", "z": 1.65},
+    )  # fmt: skip
+
+
+def save_peaks(path: Path, named: Sequence[tuple[str, float]], n: int) -> None:
+    """Three hills at every site but the first."""
+    for site, _ in named[1:]:
+        found = fake_peaks(f"{site}@mean", n)
+        stem = f"adp-0badcafe-{file_stem(found.site)}-00000000"
+        write_pointwise(path / "points" / f"{stem}.safetensors", found)
 
 
 def fake_run(
@@ -164,6 +223,7 @@ def fake_run(
     write(path / "measure.json", {
         "schema": "hiddenscape-measure/1", "rows_used": n, "rows_dropped": ["id3"],
         "sites": [f"{s}@mean" for s, _ in named], "labels": list(labels),
+        "store": {f"{s}@mean": "00" for s, _ in named}, "latest": {"adp": "0badcafe"},
         "parameters": {"0badcafe": {"analysis": "two_nn", "summary": "TwoNN", "citations": [],
                                     "settings": {"k": [10, 30], "seed": 0}}},
         "warnings": ["8 of 600 rows repeat another at some site and were left out of the "
@@ -171,6 +231,7 @@ def fake_run(
     })  # fmt: skip
     if profile:
         write(path / "profile.json", read_profile(rows))
+    save_peaks(path, named, n)
     if maps:
         save_maps(path, named, codes, classes, strength)
     if null:

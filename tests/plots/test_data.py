@@ -93,7 +93,8 @@ class TestProfile:
         keys = [s.key for s in dimension_series(table)]
         assert keys[:3] == ["two_nn", "two_nn_mle", "two_nn_fit"]
         assert keys[3:5] == ["gride-1-2", "gride-2-4"]
-        assert keys[-3:] == ["pca-dimension_90", "pca-dimension_99", "pca-participation_ratio"]
+        assert keys[-4:-1] == ["pca-dimension_90", "pca-dimension_99", "pca-participation_ratio"]
+        assert keys[-1] == "mle-20"
         subsets = [int(k.removeprefix("decimation-")) for k in keys if k.startswith("decimation")]
         assert subsets == sorted(subsets, reverse=True)
         assert len(subsets) == 4

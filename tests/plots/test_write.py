@@ -11,12 +11,15 @@ import pytest
 from hiddenscape.errors import InputError, StoreError
 from hiddenscape.plots import (
     draw_id_profile,
+    estimators_data,
     gride_scales_data,
     id_profile_data,
     imbalance_matrix_data,
     label_overlap_data,
+    landscape_data,
     overlap_matrix_data,
     overlap_next_data,
+    topography_data,
     training_dynamics_data,
     write_figures,
 )
@@ -35,6 +38,9 @@ def data(fake: ModuleType) -> dict[str, object]:
         "overlap_next": overlap_next_data(table, null=table),
         "label_overlap": label_overlap_data(table, null=table),
         "training_dynamics": training_dynamics_data(table, {"step-1": table}),
+        "estimators": estimators_data(table),
+        "landscape": landscape_data(table),
+        "topography": topography_data(fake.fake_peaks("a", 30).arrays, {"z": 1.65}, site="a"),
     }
 
 

@@ -67,7 +67,7 @@ def _adp(chain: Chain, settings: Settings) -> Iterator[Measured | PerRow]:
 def _settings(chain: Chain, found: Clusters) -> dict[str, Any]:
     return chain.parameters | {
         "density": chain.settings.density,
-        "density_k": chain.settings.density_k if chain.settings.density == "knn" else "k*",
+        "density_k": chain.settings.density_k if chain.settings.density == "knn" else None,
         "z": chain.settings.z,
         "errors": found.parameters["errors"],
         "survivor": found.parameters["survivor"],

@@ -16,7 +16,14 @@ from hiddenscape.table import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["IdProfileData", "Series", "dimension_series", "draw_id_profile", "id_profile_data"]
+__all__ = [
+    "IdProfileData",
+    "Series",
+    "dimension_analyses",
+    "dimension_series",
+    "draw_id_profile",
+    "id_profile_data",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class Series:
     n1: int | None = None
     n2: int | None = None
     subset: int | None = None
+    k: int | None = None
 
     def rows(self, table: Table) -> Table:
         """The rows of this series (means, not single repeats)."""
@@ -39,7 +47,7 @@ class Series:
             return found.select(n1=self.n1, n2=self.n2)
         if self.analysis == "decimation":
             return found.select(subset=self.subset)
-        return found
+        return found if self.k is None else found.select(k=self.k)
 
 
 _TWO_NN = (
@@ -52,6 +60,42 @@ _PCA = (
     ("dimension_99", "PCA, 99 % of the variance"),
     ("participation_ratio", "Participation ratio"),
 )
+
+
+_LOCAL = {
+    "mle": "Maximum likelihood", "mom": "Method of moments", "mada": "MADA", "mind": "MiND",
+    "binomial": "Binomial", "abide": "ABIDE, adaptive", "agride": "AGRIDE, adaptive",
+    "tle": "TLE", "ess": "ESS", "correlation": "Correlation dimension", "fishers": "FisherS",
+    "ph0": "PH0, spanning trees", "box_counting": "Box counting", "danco": "DANCo",
+    "parallel_analysis": "Parallel analysis",
+}  # fmt: skip
+_KNOWN = {"two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca", "spectrum"}
+
+
+def dimension_analyses(table: Table) -> tuple[str, ...]:
+    """Names of the analyses of a table that measure a dimension."""
+    return tuple(
+        dict.fromkeys(
+            r.analysis for r in table if r.quantity == "dimension" or r.analysis in _KNOWN
+        )
+    )
+
+
+def _others(table: Table) -> list[Series]:
+    """Every other analysis whose quantity is a dimension, for each number of neighbours."""
+    out: dict[Series, None] = {}
+    for r in table.select(quantity="dimension", subset=None):
+        if r.analysis not in _KNOWN:
+            name = _LOCAL.get(r.analysis, r.analysis)
+            label = f"{name}, k = {r.k}" if r.k is not None else name
+            key = r.analysis if r.k is None else f"{r.analysis}-{r.k}"
+            out[Series(key, "Other estimators", label, r.analysis, "dimension", k=r.k)] = None
+    for r in table.select(analysis="spectrum", subset=None):
+        if not r.quantity.endswith(("_single", "_subset")):
+            rule = r.quantity.replace("_", " ")
+            out[Series(f"spectrum-{r.quantity}", "Linear", f"Components, rule of {rule}",
+                       "spectrum", r.quantity)] = None  # fmt: skip
+    return list(out)
 
 
 def dimension_series(table: Table) -> tuple[Series, ...]:
@@ -80,7 +124,7 @@ def dimension_series(table: Table) -> tuple[Series, ...]:
     out += [
         Series(f"pca-{q}", "Linear", label, "pca", q) for q, label in _PCA if ("pca", q) in have
     ]
-    return tuple(out)
+    return (*out, *_others(table))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiddenscape.errors import InputError, StoreError
+from hiddenscape.plots.estimators import draw_estimators
 from hiddenscape.plots.gride_scales import draw_gride_scales
 from hiddenscape.plots.id_profile import draw_id_profile
 from hiddenscape.plots.label_overlap import draw_label_overlap
+from hiddenscape.plots.landscape import draw_landscape
 from hiddenscape.plots.matrices import (
     draw_imbalance_matrix,
     draw_overlap_matrix,
@@ -20,6 +22,7 @@ from hiddenscape.plots.matrices import (
 )
 from hiddenscape.plots.pca_maps import draw_pca_maps
 from hiddenscape.plots.style import figure, ink
+from hiddenscape.plots.topography import draw_topography
 from hiddenscape.plots.training import draw_training_dynamics
 
 __all__ = ["FIGURES", "save_figure", "write_figures"]
@@ -47,13 +50,16 @@ def save_figure(made: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 Draw = Callable[[Any, Axes], object]
 _ON_AXES: Mapping[str, tuple[Draw, float, float]] = {
     "id_profile": (draw_id_profile, 6.4, 3.6),
+    "estimators": (draw_estimators, 8.2, 3.6),
     "gride_scales": (draw_gride_scales, 6.4, 3.6),
     "overlap_matrix": (draw_overlap_matrix, 5.4, 4.6),
     "imbalance_matrix": (draw_imbalance_matrix, 5.4, 4.6),
     "overlap_next": (draw_overlap_next, 6.4, 3.6),
     "label_overlap": (draw_label_overlap, 6.4, 3.6),
+    "topography": (draw_topography, 7.0, 4.2),
 }
 _WHOLE: Mapping[str, Callable[[Any], Figure]] = {
+    "landscape": draw_landscape,
     "pca_maps": draw_pca_maps,
     "training_dynamics": draw_training_dynamics,
 }

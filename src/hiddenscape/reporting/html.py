@@ -20,7 +20,7 @@ from hiddenscape.runs import Run
 
 __all__ = ["page", "report"]
 
-_SCRIPTS = ("core.js", "curves.js", "scales.js", "matrices.js", "map.js", "page.js")
+_SCRIPTS = ("core.js", "curves.js", "scales.js", "matrices.js", "peaks.js", "map.js", "page.js")
 
 
 def report(

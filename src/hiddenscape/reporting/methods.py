@@ -21,6 +21,17 @@ CITATIONS: Mapping[str, str] = {
     "representations in deep neural networks. NeurIPS 32. arXiv:1905.12784",
     "participation": "Gao, Trautmann, Yu, Santhanam, Ryu, Shenoy, Ganguli (2017). A theory of "
     "multineuronal dimensionality, dynamics and measurement. bioRxiv 214262",
+    "mle": "Levina, Bickel (2004). Maximum likelihood estimation of intrinsic dimension. "
+    "NeurIPS 17",
+    "pak": "Rodriguez, d’Errico, Facco, Laio (2018). Computing the free energy without collective "
+    "variables. J. Chem. Theory Comput. 14, 1206. doi:10.1021/acs.jctc.7b00916",
+    "adp": "d’Errico, Facco, Laio, Rodriguez (2021). Automatic topography of high-dimensional "
+    "data sets by non-parametric density peak clustering. Information Sciences 560, 476. "
+    "doi:10.1016/j.ins.2021.01.010",
+    "ari": "Hubert, Arabie (1985). Comparing partitions. J. Classification 2, 193. "
+    "doi:10.1007/BF01908075",
+    "ami": "Vinh, Epps, Bailey (2010). Information theoretic measures for clusterings comparison. "
+    "JMLR 11, 2837",
     "geometry": "Valeriani, Doimo, Cuturello, Laio, Ansuini, Cazzaniga (2023). The geometry of "
     "hidden representations of large transformer models. NeurIPS 36. arXiv:2302.00294",
 }
@@ -56,6 +67,49 @@ METHODS: Mapping[str, Method] = {
         "curvature as dimension.",
         ("two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca"),
         ("twonn", "gride", "profile", "participation"),
+    ),
+    "estimators": Method(
+        "Each estimator by its own formula, at its own scale: ranks of neighbours (n1, n2) or k, "
+        "and the mean distance they lie at. Global ones (FisherS, spectra) have no scale.",
+        "Agreement over scales and models of the data is what makes a dimension credible. Angles "
+        "(ESS) and spectra count curvature and noise; estimators from distances are too low in "
+        "high dimension. “hiddenscape measure RUN --analyses dimension” adds the others.",
+        (
+            "two_nn",
+            "gride",
+            "mle",
+            "mom",
+            "mada",
+            "mind",
+            "binomial",
+            "abide",
+            "agride",
+            "tle",
+            "ess",
+            "correlation",
+            "fishers",
+            "ph0",
+        ),
+        ("twonn", "gride", "mle"),
+    ),
+    "landscape": Method(
+        "k*: the first k at which the density of a row and of its neighbour k + 1 differ, "
+        "4 k log cosh(d log(r_k(j) / r_k(i)) / 2) above the quantile 1 − α of χ². PAk: the "
+        "log density with a linear tilt over k* shells. ADP: peaks of log ρ − error; two clusters "
+        "merge where log ρ(peak) − log ρ(saddle) < Z (err + err) for one of them.",
+        "Where the number of peaks rises and their agreement with a label does too, the network "
+        "has put rows of one kind together. There is no universal Z: look at the other curves. A "
+        "k* at its cap is a limit of the search. Densities of different dimension do not compare.",
+        ("k_star", "pak_density", "adp", "adp_z_scan", "adp_labels"),
+        ("pak", "adp", "ari", "ami"),
+    ),
+    "topography": Method(
+        "Each leaf ends at the log density of a peak, each bar lies at the highest row between two "
+        "clusters (their saddle). Clusters join from the highest saddle down.",
+        "The deeper the bar under two peaks, the more apart they are; compare with the error at "
+        "the peak. A peak is named by the commonest label of its rows, with its share.",
+        ("adp",),
+        ("adp",),
     ),
     "scales": Method(
         "GRIDE: μ = r(n₂) / r(n₁) has density d (μᵈ − 1)^(n₂−n₁−1) / (μ^(d(n₂−1)+1) B(n₂−n₁, n₁)); "

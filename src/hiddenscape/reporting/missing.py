@@ -14,6 +14,7 @@ _WORDS = {
     "information_imbalance": "The information imbalance between sites has not been measured.",
     "label_overlap": "There is no label overlap. It needs a label column in the data: any column "
     "of rows.csv beside id and text that repeats within the rows. With one, measure again:",
+    "adp": "Density and peaks have not been measured.",
     "map": "There are no maps of the rows. Measuring writes them:",
 }
 
@@ -32,5 +33,5 @@ def measure_command(path: Path, *analyses: str) -> str:
 
 def missing(what: str, path: Path) -> dict[str, str]:
     """A section that has nothing to show."""
-    analyses = {"dimension": ("two_nn",), "map": ()}.get(what, (what,))
+    analyses = {"dimension": ("two_nn",), "adp": ("density", "peaks"), "map": ()}.get(what, (what,))
     return {"missing": _WORDS[what], "command": measure_command(path, *analyses)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hiddenscape._version import __version__
-from hiddenscape.reporting import sections
+from hiddenscape.reporting import peaks, sections
 from hiddenscape.reporting.advice import advice_of
 from hiddenscape.reporting.how import is_fingerprint, provenance, reproduce
 from hiddenscape.reporting.maps import row_map
@@ -40,16 +40,20 @@ def build(source: Source, title: str | None = None) -> Built:
     figures: sections.Figures = {}
     advice = advice_of(source.profile, axis, path)
     shown = title or _title(source)
+    start = _start(source, advice.sites)
     payload = {
         "title": shown,
         "provenance": provenance(source, shown),
         "sites": _sites(source),
         "siteWord": _site_word(source),
-        "start": _start(source, advice.sites),
+        "start": start,
         "advice": advice.to_dict(),
         "facts": facts(source),
         "warnings": warnings_of(source),
         "dimension": sections.dimension(source, figures),
+        "estimators": peaks.estimators(source, figures),
+        "peaks": peaks.landscape(source, figures),
+        "topography": peaks.topography(source, figures, start),
         "gride": sections.gride(source, figures),
         "overlap": sections.overlap(source, figures),
         "next": sections.next_overlap(source, figures),

@@ -19,10 +19,11 @@ from hiddenscape.plots.training import training_dynamics_data
 from hiddenscape.reporting import words
 from hiddenscape.reporting.how import how
 from hiddenscape.reporting.missing import missing
-from hiddenscape.reporting.source import DIMENSIONS, LABELS, TRAINED, Source
+from hiddenscape.reporting.source import LABELS, Source
 
 __all__ = [
     "Figures",
+    "curve_dict",
     "default_curve",
     "dimension",
     "gride",
@@ -37,7 +38,7 @@ Figures = dict[str, object]
 """Static figures by name -> what their ``*_data`` function gave; filled by every section."""
 
 
-def _curve(c: SiteCurve) -> dict[str, Any]:
+def curve_dict(c: SiteCurve) -> dict[str, Any]:
     return {
         "values": c.values, "stderr": c.stderrs, "kind": c.stderr_kind, "scale": c.scales,
         "n": c.n_used, "notes": c.notes if any(c.notes) else [],
@@ -45,11 +46,11 @@ def _curve(c: SiteCurve) -> dict[str, Any]:
 
 
 def _maybe(c: SiteCurve | None) -> dict[str, Any] | None:
-    return None if c is None else _curve(c)
+    return None if c is None else curve_dict(c)
 
 
 def dimension(source: Source, figures: Figures) -> dict[str, Any]:
-    table, null = source.of(*DIMENSIONS), source.twin(*DIMENSIONS)
+    table, null = source.of(*source.dimensions), source.twin(*source.dimensions)
     series = dimension_series(table)
     if not series:
         return missing("dimension", source.run.path)
@@ -67,14 +68,14 @@ def dimension(source: Source, figures: Figures) -> dict[str, Any]:
 def _series(d: IdProfileData) -> dict[str, Any]:
     return {
         "key": d.series.key, "group": d.series.group, "label": d.series.label,
-        "curve": _curve(d.curve), "null": _maybe(d.null), "repeats": d.repeats,
+        "curve": curve_dict(d.curve), "null": _maybe(d.null), "repeats": d.repeats,
         "text": words.dimension_caption(d),
     }  # fmt: skip
 
 
 def default_curve(source: Source) -> SiteCurve | None:
     """The profile that the page opens with, if any dimension was measured."""
-    table = source.of(*DIMENSIONS)
+    table = source.of(*source.dimensions)
     if not dimension_series(table):
         return None
     return id_profile_data(table, axis=source.axis).curve
@@ -183,8 +184,8 @@ def labels(source: Source, figures: Figures) -> dict[str, Any]:
         "series": [
             {
                 "label": d.series.label, "weighting": d.series.weighting, "k": d.series.k,
-                "overlap": _curve(d.overlap), "chance": _curve(d.chance),
-                "ceiling": _curve(d.ceiling), "adjusted": _curve(d.adjusted),
+                "overlap": curve_dict(d.overlap), "chance": curve_dict(d.chance),
+                "ceiling": curve_dict(d.ceiling), "adjusted": curve_dict(d.adjusted),
                 "null": _maybe(d.null), "nullAdjusted": _maybe(d.null_adjusted),
                 "text": words.label_caption(d),
             }
@@ -206,7 +207,7 @@ def training(source: Source, figures: Figures) -> dict[str, Any] | None:
     if not source.checkpoints:
         return None
     d = training_dynamics_data(
-        source.of(*TRAINED),
+        source.of(*source.trained),
         source.checkpoints,
         steps=source.steps,
         axis=source.axis,
@@ -218,8 +219,8 @@ def training(source: Source, figures: Figures) -> dict[str, Any] | None:
         "how": how(source, "training"),
         "names": d.names,
         "steps": d.steps,
-        "dimensions": [_curve(c) for c in d.dimensions],
-        "overlaps": [_curve(c) for c in d.overlaps],
+        "dimensions": [curve_dict(c) for c in d.dimensions],
+        "overlaps": [curve_dict(c) for c in d.overlaps],
         "label": d.label.label if d.label else "",
         "chance": d.chance,
         "caption": (f"Dimension: {d.series.label}. " if d.series else "")

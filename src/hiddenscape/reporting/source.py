@@ -14,16 +14,23 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hiddenscape.errors import StoreError
+from hiddenscape.plots.id_profile import dimension_analyses
 from hiddenscape.plots.sites import SiteAxis, latest, poolings, site_axis
 from hiddenscape.runs import Run, open_run
 from hiddenscape.table import Row, Table
 
-__all__ = ["DIMENSIONS", "LABELS", "TRAINED", "Source", "read_maps", "read_rows", "read_source"]
+__all__ = ["LABELS", "LANDSCAPE", "Source", "read_maps", "read_rows", "read_source"]
 
-DIMENSIONS = ("two_nn", "two_nn_mle", "two_nn_fit", "gride", "decimation", "pca")
 LABELS = ("label_overlap", "label_overlap_macro")
-TRAINED = (*DIMENSIONS, *LABELS)
-"""What is followed over training."""
+LANDSCAPE = (
+    "k_star",
+    "pak_density",
+    "kstar_density",
+    "knn_density",
+    "adp",
+    "adp_z_scan",
+    "adp_labels",
+)
 
 _BASE = "base, without the adapter"
 
@@ -86,6 +93,16 @@ class Source:
         return None if self.null is None else _joined(self.null_parts, analyses)
 
     @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the analyses that measured a dimension."""
+        return dimension_analyses(self.table)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What is followed over training."""
+        return (*self.dimensions, *LABELS)
+
+    @property
     def poolings(self) -> tuple[str, ...]:
         """Poolings of the table, the one shown first."""
         return poolings(self.table)
@@ -128,7 +145,7 @@ def read_source(run: str | Path | Run, null: str | Path | Run | None = None) -> 
         checkpoints={
             name: found
             for name, c in checkpoints.items()
-            if len(found := latest(_joined(_by_analysis(c.table, axis.pooling), TRAINED))[0])
+            if len(found := latest(_followed(_by_analysis(c.table, axis.pooling)))[0])
         },
         steps={name: step for name, c in checkpoints.items() if (step := _step(c)) is not None},
         problems=tuple(problems),
@@ -145,6 +162,11 @@ def _by_analysis(table: Table, pooling: str) -> dict[str, Table]:
 
 def _joined(parts: Mapping[str, Table], analyses: Iterable[str]) -> Table:
     return Table(r for name in analyses if name in parts for r in parts[name])
+
+
+def _followed(parts: Mapping[str, Table]) -> Table:
+    every = _joined(parts, parts)
+    return _joined(parts, (*dimension_analyses(every), *LABELS))
 
 
 def _run(run: str | Path | Run) -> Run:

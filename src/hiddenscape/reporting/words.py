@@ -8,17 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from hiddenscape.plots.curves import SiteCurve
+from hiddenscape.plots.estimators import EstimatorsData
 from hiddenscape.plots.gride_scales import GrideScalesData
 from hiddenscape.plots.id_profile import IdProfileData
 from hiddenscape.plots.label_overlap import LabelOverlapData
+from hiddenscape.plots.landscape import LandscapeData
 from hiddenscape.plots.matrices import MatrixData, NextData
+from hiddenscape.plots.topography import TopographyData
 from hiddenscape.plots.training import TrainingData
 from hiddenscape.results import listed
 
 __all__ = [
-    "clip", "count", "dimension_caption", "dimension_words", "gride_words", "imbalance_words",
-    "label_caption", "label_words", "next_words", "number", "overlap_words",
-    "training_words",
+    "clip", "count", "dimension_caption", "dimension_words", "estimators_words", "gride_words",
+    "imbalance_words", "label_caption", "label_words", "landscape_words", "next_words", "number",
+    "overlap_words", "topography_words", "training_words",
 ]  # fmt: skip
 
 
@@ -240,6 +243,69 @@ def label_caption(data: LabelOverlapData) -> str:
         text += f" Error: {c.stderr_kind}."
     notes = list(dict.fromkeys(n for n in c.notes if n))
     return f"{text} {listed(notes, 2)}".strip()
+
+
+def estimators_words(data: EstimatorsData) -> str:
+    """Between which values the estimators lie, at the site where they differ most."""
+    values = np.array([c.values for c in data.curves])
+    with_all = np.isfinite(values).sum(axis=0) > 1
+    if not with_all.any():
+        return "No site has two estimates."
+    low: np.ndarray = np.where(with_all, np.nanmin(np.where(with_all, values, 1.0), axis=0), np.nan)
+    high: np.ndarray = np.where(
+        with_all, np.nanmax(np.where(with_all, values, 1.0), axis=0), np.nan
+    )
+    i = int(np.nanargmax(high - low))
+    names = [s.label for s in data.series]
+    least, most = int(np.nanargmin(values[:, i])), int(np.nanargmax(values[:, i]))
+    return (
+        f"{len(names)} estimators, each at its own scale. They differ most at "
+        f"{data.axis.names[i]}: {number(low[i])} ({names[least]}) to {number(high[i])} "
+        f"({names[most]})."
+    )
+
+
+def landscape_words(data: LandscapeData) -> str:
+    """How many peaks there are, and where they agree best with a label."""
+    views = {v.key: v for v in data.views}
+    said = []
+    if "clusters" in views:
+        c = views["clusters"].curves[0]
+        if not c.empty:
+            low, high = int(np.nanmin(c.values)), int(np.nanmax(c.values))
+            if low == high:
+                said.append(f"Every site has {low} {'peak' if low == 1 else 'peaks'}.")
+            else:
+                most = data.axis.names[_best(c)]
+                said.append(f"Sites have {low} to {high} peaks, most at {most}.")
+    if "ari" in views:
+        view = views["ari"]
+        tops = [_best(c) for c in view.curves]
+        best = int(np.argmax([c.values[at] for c, at in zip(view.curves, tops, strict=True)]))
+        shown, at = view.curves[best], tops[best]
+        value, error = float(shown.values[at]), float(shown.stderrs[at])
+        score = f"{number(value, error)} (0 is chance)"
+        if value > 2 * error:
+            where = f"“{clip(view.names[best])}” at {data.axis.names[at]}"
+            said.append(f"They agree best with {where}: adjusted Rand index {score}.")
+        else:
+            said.append(f"They follow no label: the adjusted Rand index is at most {score}.")
+    if not said and "kstar" in views:
+        c = views["kstar"].curves[0]
+        said.append(f"The density is constant over {number(float(np.nanmedian(c.values)))} "
+                    "neighbours of a typical row.")  # fmt: skip
+    return " ".join(said)
+
+
+def topography_words(trees: Sequence[TopographyData]) -> str:
+    """The site with most peaks."""
+    most = max(trees, key=lambda t: len(t.peaks))
+    if len(most.peaks) == 1:
+        return "Every site is one hill at this Z."
+    return (
+        f"Peaks of the density and the passes between them, at the site looked at. {most.site} has "
+        f"most, {count(len(most.peaks))}."
+    )
 
 
 def training_words(data: TrainingData) -> str:

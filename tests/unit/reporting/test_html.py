@@ -229,6 +229,6 @@ def test_static_figures_lie_beside_the_page(
         (
             folder / "figures",
             {"id_profile", "gride_scales", "overlap_matrix", "imbalance_matrix", "overlap_next",
-             "label_overlap"},
+             "label_overlap", "estimators", "landscape", "topography"},
         )
     ]  # fmt: skip

@@ -29,7 +29,7 @@ function curvePlot(spec) {
         if (SITES.length === 1 && known(lower[0])) svg.append(mark("line", { x1: mid[0], x2: mid[0], y1: lower[0], y2: upper[0], class: "line" }));
       }
       for (const single of c.singles || []) single.forEach((v, i) => known(v) && svg.append(mark("circle", { cx: mid[i], cy: y(v), r: 2.1, class: "single" })));
-      svg.append(mark("path", { d: path(mid, py), class: c.kind || "line", css: c.color ? { stroke: c.color } : null, opacity: c.faint ? 0.45 : null }));
+      svg.append(mark("path", { d: path(mid, py), class: c.kind || "line", css: c.color ? { stroke: c.color, ...(c.dash ? { strokeDasharray: c.dash } : {}) } : null, opacity: c.faint ? 0.45 : null }));
       if (c.dots) py.forEach((v, i) => {
         if (known(v)) { if (SITES.length <= 60) svg.append(mark("circle", { cx: mid[i], cy: v, r: SITES.length > 30 ? 2.4 : 3.4, class: c.kind === "second" ? "seconddot" : "dot" })); }
         else if (!c.whole) svg.append(mark("path", { d: `M${mid[i] - 4},${foot - 9}l8,8m0,-8l-8,8`, class: "lost" }));

@@ -79,7 +79,8 @@ function depthBar() {
 
 const page = document.getElementById("page");
 const figures = [
-  ["dimension", "Dimension", dimensionFigure], ["scales", "Scale", scalesFigure], ["labels", "Labels", labelFigure], ["map", "Map", mapFigure],
+  ["dimension", "Dimension", dimensionFigure], ["estimators", "Estimators", D.estimators ? estimatorsFigure : null], ["scales", "Scale", scalesFigure], ["labels", "Labels", labelFigure], ["map", "Map", mapFigure],
+  ["peaks", "Peaks", peaksFigure], ["topography", "Tree", D.topography ? topographyFigure : null],
   ["next", "Turnover", SITES.length > 1 ? nextFigure : null], ["overlap", "Overlap", SITES.length > 1 ? overlapFigure : null], ["imbalance", "Imbalance", SITES.length > 1 ? imbalanceFigure : null],
   ["training", "Training", D.training ? trainingFigure : null], ["sites", "All sites", sitesTable], ["reproduce", "Reproduce", reproduce],
 ].filter((f) => f[2]);
