@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hiddenscape.analyses.entry import LENGTH, Analysis, Measured, Settings
+from hiddenscape.dimension.binary import binarize, binary_dimension
 from hiddenscape.dimension.boxes import box_counting
 from hiddenscape.dimension.fishers import fishers_dimension
 from hiddenscape.dimension.pca import participation_ratio, pca_dimension, pca_spectrum
@@ -22,6 +23,7 @@ _RULES: tuple[Rule, ...] = (
     "kaiser", "broken_stick", "fukunaga_olsen", "fan", "max_gap", "minka",
 )  # fmt: skip
 _BOX_COLUMNS = 10
+_WIDE = 64
 
 
 def _pca(
@@ -63,7 +65,8 @@ def _parallel(
     graph: NeighborGraph | None = None,
     blocks: np.ndarray | None = None,
 ) -> Iterator[Measured]:
-    found = spectrum_dimension(points, "parallel", seed=settings.seed)
+    # Halves for an error would be twenty times the hundred permutations.
+    found = spectrum_dimension(points, "parallel", repeats=0, seed=settings.seed)
     yield Measured(quantity="dimension", estimate=found)
 
 
@@ -102,6 +105,20 @@ def _boxes(
     else:
         found = box_counting(points)
     yield Measured(quantity="dimension", estimate=found, scale=found.scale)
+
+
+def _binary(
+    points: np.ndarray,
+    settings: Settings,
+    graph: NeighborGraph | None = None,
+    blocks: np.ndarray | None = None,
+) -> Iterator[Measured]:
+    # Few columns have few distances: a fifth of the pairs would lie at one or two of them.
+    upper = 0.2 if points.shape[1] >= _WIDE else 1.0
+    found = binary_dimension(binarize(points), window=(0.0, upper))
+    yield Measured(
+        quantity="dimension", estimate=found, scale=found.scale, setting=f"window = {upper:g}"
+    )
 
 
 # Kaiser and the broken stick compare with the mean over columns, constant ones among them.
@@ -181,5 +198,24 @@ GLOBAL = (
         rows="distinct",
         default=False,
         summary="growth of the number of touched boxes; for at most 10 columns",
+    ),
+    Analysis(
+        name="binary",
+        kind="points",
+        compute=_binary,
+        quantities=("dimension",),
+        citations=("acevedo2024bid",),
+        laws={
+            "permute": "=",
+            "orthogonal": "x",
+            "scale": "=",
+            "feature_scale": "=",
+            "constant_column": "=",
+            "double": "x",
+        },
+        bounds=(0.0, math.inf),
+        rows="distinct",
+        default=False,
+        summary="fair coins that differ like the signs of the activations do (BID)",
     ),
 )

@@ -295,8 +295,9 @@ def _error(x: np.ndarray, every: np.ndarray, r: np.ndarray, fit: tuple[float, fl
         row[b:] += weight[:, b - a :].sum(axis=0)
     pairs = n * (n - 1)
     square = 2 * float(every @ influence**2) / pairs
-    common = max((float(row @ row) / pairs - square) / (n - 2), 0.0)
-    return math.sqrt((4 * (n - 2) * common + 2 * square) / pairs)
+    common = (float(row @ row) / pairs - square) / (n - 2)
+    # Where pairs are independent the first term is noise about zero.
+    return math.sqrt(max(4 * (n - 2) * common + 2 * square, square) / pairs)
 
 
 def _window(every: np.ndarray, low: float, high: float) -> np.ndarray:
