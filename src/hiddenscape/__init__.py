@@ -130,6 +130,17 @@ _HOME = {
     "Template": "data.prompts",
     "SequenceRules": "data.sequences",
     "Limits": "data.limits",
+    # inside the network
+    "AttentionEdit": "interventions.spec",
+    "EditedNetwork": "interventions.editing",
+    "edited": "interventions.editing",
+    "EditedRun": "interventions.run",
+    "run_edited": "interventions.run",
+    "attention_maps": "interventions.run",
+    "Attribution": "interventions.attribution",
+    "direct_attribution": "interventions.attribution",
+    "LensReading": "interventions.lens",
+    "logit_lens": "interventions.lens",
     # the way of the data
     "extract": "extraction",
     "recompute": "extraction",
@@ -264,6 +275,16 @@ if TYPE_CHECKING:
     from hiddenscape.errors import HiddenscapeError as HiddenscapeError
     from hiddenscape.extraction import extract as extract
     from hiddenscape.extraction import recompute as recompute
+    from hiddenscape.interventions.attribution import Attribution as Attribution
+    from hiddenscape.interventions.attribution import direct_attribution as direct_attribution
+    from hiddenscape.interventions.editing import EditedNetwork as EditedNetwork
+    from hiddenscape.interventions.editing import edited as edited
+    from hiddenscape.interventions.lens import LensReading as LensReading
+    from hiddenscape.interventions.lens import logit_lens as logit_lens
+    from hiddenscape.interventions.run import EditedRun as EditedRun
+    from hiddenscape.interventions.run import attention_maps as attention_maps
+    from hiddenscape.interventions.run import run_edited as run_edited
+    from hiddenscape.interventions.spec import AttentionEdit as AttentionEdit
     from hiddenscape.kernels.certificate import Certificate as Certificate
     from hiddenscape.measurement import measure as measure
     from hiddenscape.models.describe import SiteTable as SiteTable

@@ -128,8 +128,8 @@ def direct_attribution(
     rows : Batch or Dataset
         Rows may be padded.
     targets : int or sequence of int, optional
-        Whose logit: one id for all, or one per row (with ``position="all"``, one for all). The
-        largest logit by default.
+        Whose logit: one id for all, or one per row; with ``position="all"`` also one per row and
+        position. The largest logit by default.
     against : int or sequence of int, optional
         Whose logit is subtracted.
     position : "last", "all" or int
@@ -218,9 +218,10 @@ def _attribute(
         spots, at = read_spots(network, batch, [*inner, last, logits], position)
     components, embedded = embedding_shares(network, given, spots, at["embed"])
     row = numbers[spots.row.numpy()]
-    chosen = _one_id(targets, row, at[logits], "targets")
+    every = spots.position.numpy() if position == "all" else None
+    chosen = _one_id(targets, row, every, at[logits], "targets")
     chosen = at[logits].argmax(1) if chosen is None else chosen
-    less = _one_id(against, row, at[logits], "against")
+    less = _one_id(against, row, every, at[logits], "against")
     v, constant = readout.direction(chosen, less)
     w = readout.norm.pull(v) / readout.norm.scale(at[last].double())
     shares = [(x.double() * w).sum(1)[:, None] for x in embedded]
@@ -244,9 +245,11 @@ def _attribute(
 
 
 def _one_id(
-    given: Ids | None, row: np.ndarray, logits: torch.Tensor, name: str
+    given: Ids | None, row: np.ndarray, every: np.ndarray | None, logits: torch.Tensor, name: str
 ) -> torch.Tensor | None:
     ids = ids_at(given, row, logits.shape[1], name)
-    if ids is not None and ids.shape[1] != 1:
-        raise InputError(f"{name}: one id per row, got {ids.shape[1]}")
-    return None if ids is None else ids[:, 0]
+    if ids is None or ids.shape[1] == 1:
+        return None if ids is None else ids[:, 0]
+    if every is None or ids.shape[1] <= int(every.max()):
+        raise InputError(f"{name}: one id per result, got {ids.shape[1]} per row")
+    return ids[torch.arange(len(ids)), torch.from_numpy(every)]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hiddenscape.data.dataset import Dataset
-from hiddenscape.errors import InterventionNotSupported
+from hiddenscape.errors import InputError, InterventionNotSupported
 from hiddenscape.interventions.attention import ActiveEdits, using
 from hiddenscape.interventions.editing import EditedNetwork, edited_unproven
 from hiddenscape.interventions.locate import Located, locate
@@ -142,7 +142,7 @@ def _require_same(no_op: Mapping[str, torch.Tensor], plain: Mapping[str, torch.T
             )
 
 
-def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tensor]:
+def attention_maps(network: TorchNetwork, rows: Batch | Dataset) -> dict[int, torch.Tensor]:
     r"""Attention weights of every block: :math:`w_{qk}` as (B, H, T, T), query first.
 
     Parameters
@@ -150,8 +150,9 @@ def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tenso
     network : TorchNetwork
         Any network whose attention can be edited; inside ``with edited(...)`` the network that it
         gives, whose edited weights are then shown.
-    batch : Batch
-        Rows may be padded: what padded positions attend to means nothing.
+    rows : Batch or Dataset
+        Rows of one length; a batch may be padded, and what padded positions attend to means
+        nothing.
 
     Returns
     -------
@@ -161,6 +162,8 @@ def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tenso
 
     Raises
     ------
+    InputError
+        If rows of a data set differ in length.
     InterventionNotSupported
         If the network does not let its attention be read, a block gives no map, or the weights of
         a real position do not sum to 1.
@@ -182,6 +185,8 @@ def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tenso
     def keep(module: nn.Module, _heads: int, weights: torch.Tensor) -> None:
         kept[id(module)] = weights.detach().clone()
 
+    located = None if isinstance(network, EditedNetwork) else locate(network)
+    batch = _one_batch(network, rows)
     if isinstance(network, EditedNetwork):
         modules, free = network.modules, network.edits
         active = network.active
@@ -191,7 +196,7 @@ def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tenso
         finally:
             active.keep = before
     else:
-        located = locate(network)
+        assert located is not None
         modules, free = located.modules, ()
         with LOCK, switched(network.module), using(ActiveEdits(keep=keep)):
             located.network.forward(batch)
@@ -203,10 +208,23 @@ def attention_maps(network: TorchNetwork, batch: Batch) -> dict[int, torch.Tenso
             f"{type(network.module).__name__}: {network.map.n_blocks} blocks, but no attention "
             f"weights of blocks {', '.join(map(str, sorted(missing)))}"
         )
-    maps = {b: kept[id(m)] for b, m in sorted(modules.items())}
+    # Cloned once more, outside inference mode: they are the caller's to work with.
+    maps = {b: kept[id(m)].clone() for b, m in sorted(modules.items())}
     summed = {pair for e in free if e.renormalise is False for pair in e.heads}
     _require_sums(maps, batch.masks.real, summed)
     return maps
+
+
+def _one_batch(network: TorchNetwork, rows: Batch | Dataset) -> Batch:
+    if isinstance(rows, Batch):
+        return rows
+    (_, batch), *more = batches_of(network, rows, most=len(rows))
+    if more:
+        raise InputError(
+            f"data set {rows.name!r} has rows of {1 + len(more)} lengths, maps of which are no one "
+            "array; give rows of one length at a time"
+        )
+    return batch
 
 
 def _require_sums(

@@ -40,6 +40,16 @@ def test_trap_13_attributions_and_constants_sum_to_the_logit(name, network_of, b
     np.testing.assert_array_equal(out.targets, at.argmax(1))
 
 
+def test_every_position_may_have_a_target_of_its_own(network_of, batch_of):
+    network = network_of("llama")
+    batch = batch_of(network, rows=2, length=[5, 3])
+    ids = np.arange(10).reshape(2, 5) + 3
+    out = direct_attribution(network, batch, ids, position="all")
+    assert out.targets.tolist() == [3, 4, 5, 6, 7, 8, 9, 10]
+    alone = direct_attribution(network, batch, [5, 10], position=2)
+    np.testing.assert_array_equal(out.values[[2, 7]], alone.values)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "llama", "gemma2", "gptj"])
 def test_trap_13_differences_of_logits(name, network_of, batch_of):
     network = network_of(name)
@@ -186,7 +196,7 @@ def test_shares_of_one_sign_sum_to_one(network_of, batch_of):
         ({"targets": 99}, "must lie in 0 to 98"),
         ({"targets": [1, 2]}, "one per row"),
         ({"targets": 1.5}, "token ids, got float64"),
-        ({"targets": [[1, 2]] * 3}, "one id per row, got 2"),
+        ({"targets": [[1, 2]] * 3}, "one id per result, got 2"),
         ({"position": "first"}, "'last', 'all' or a whole number"),
         ({"position": 6}, "row 0 has 6 positions"),
     ],
