@@ -109,7 +109,7 @@ def ball_statistics(
     Examples
     --------
     >>> [round(x, 1) for x in ball_statistics(500, 3, 10, 0)]
-    [2.9, 1.5, 3.1]
+    [2.9, 1.5, 2.8]
     """
     rng = np.random.default_rng([seed, n, d, k])
     x = rng.normal(size=(n, d))
