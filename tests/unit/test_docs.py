@@ -23,7 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/ho
 RECIPES = sorted(
     [*ROOT.glob("docs/howto/*.md"), ROOT / "docs/extraction.md", ROOT / "docs/gallery.md"]
 )
-INPUTS = [f"docs/howto/{name}.md" for name in ("arrays", "images", "proteins", "text")]
+INPUTS = [f"docs/howto/{name}.md" for name in ("arrays", "images", "landscape", "proteins", "text")]
 
 
 def _text(name: str) -> str:

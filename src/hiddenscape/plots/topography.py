@@ -153,7 +153,7 @@ def draw_topography(data: TopographyData, ax: Axes | None = None) -> Axes:
         ax.plot([x0, x1], [y0, y1], color=COLORS.ink, lw=0.9, solid_capstyle="round")
     x = np.arange(len(data.order))
     heights, errors = data.peaks[data.order], data.errors[data.order]
-    size = 12 + 90 * np.sqrt(data.sizes[data.order] / max(1, data.sizes.max()))
+    size = 8 + 110 * data.sizes[data.order] / max(1, data.sizes.max())
     ax.errorbar(x, heights, errors, fmt="none", ecolor=COLORS.ghost, elinewidth=0.9)
     ax.scatter(x, heights, s=size, color=CATEGORIES[0], zorder=3, lw=0)
     if len(x) <= _MOST_LEAVES:
