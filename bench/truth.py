@@ -115,6 +115,8 @@ def main() -> None:
     jobs: list[tuple[str, int, int, Iterator[tuple[str, Replicate]]]] = []
     if "laws" in options.data:
         for name, law in LAWS.items():
+            if options.only and name not in options.only:
+                continue
             many = options.replicates * (5 if law.cheap else 1)
             jobs.append(("law", int(law.truth), many, iter([(name, law.draw)])))
     if "suite" in options.data:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from hiddenscape.dimension import binary
 from hiddenscape.dimension.binary import (
     binarize,
     binary_dimension,
@@ -78,6 +79,14 @@ def test_the_error_is_that_of_fresh_samples() -> None:
         found = [binary_dimension(make(s), window=(0, 1)) for s in range(60)]
         spread = np.std([f.value for f in found], ddof=1)
         assert np.mean([f.stderr for f in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = binary_dimension(coins(200))
+    monkeypatch.setattr(binary, "_ENTRIES", 200 * 37)
+    parts = binary_dimension(coins(200))
+    assert parts.value == whole.value
+    assert parts.stderr == pytest.approx(whole.stderr, rel=1e-9)
 
 
 def test_invariance() -> None:

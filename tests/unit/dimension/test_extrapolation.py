@@ -72,8 +72,11 @@ def test_errors_are_carried_through() -> None:
     assert found.value == floor.value
     expected = math.hypot(floor.parameters["table_error"], floor.parameters["shape_error"])
     assert floor.stderr == pytest.approx(expected, rel=1e-6)
-    slope = (found.value / raw.value) * raw.stderr
-    assert math.sqrt(found.stderr**2 - floor.stderr**2) > slope
+    moved = Dimension(value=raw.value + 0.5 * raw.stderr, n_used=1000, method="censored", n1=1,
+                      n2=2, stderr=1.0, parameters=raw.parameters)  # fmt: skip
+    step = 2 * (finite_size_correction(moved).value - found.value)
+    assert step > 1.2 * (found.value / raw.value) * raw.stderr
+    assert math.sqrt(found.stderr**2 - floor.stderr**2) == pytest.approx(step, rel=0.1)
 
 
 def test_extrapolation_lands_on_the_truth() -> None:
