@@ -325,7 +325,7 @@ class RunSpec:
     )
     kstar_depth: int = _option("measure", "Neighbors among which k* is sought.", 100, minimum=6)
     density: str = _option(
-        "measure", "What peaks are sought in.", "pak", choices=("pak", "kstar", "knn")
+        "measure", "What peaks are sought in.", "pak", choices=("pak", "kstar", "knn", "bmti")
     )
     density_k: int = _option("measure", "Neighbors of the density knn.", 16, minimum=2)
     z: float = _option(

@@ -27,7 +27,7 @@ SETTINGS = Settings(k=(3, 10), max_rank=16, dimension_k=(8,), kstar_depth=30, st
 N = 120
 # What these compute from the points, they do not read from the graph that is offered.
 NO_GRAPH = {
-    "pca", "norms", "spectrum", "parallel_analysis", "fishers", "ph0", "box_counting",
+    "pca", "norms", "spectrum", "parallel_analysis", "fishers", "ph0", "box_counting", "binary",
     "adp_stability",
 }  # fmt: skip
 

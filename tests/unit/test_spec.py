@@ -155,7 +155,10 @@ def test_defaults_are_those_of_measure_and_of_the_settings() -> None:
 
     from hiddenscape import measure
     from hiddenscape.analyses import Settings
+    from hiddenscape.analyses.entry import DENSITIES
 
+    (density,) = (o for o in options("measure") if o.name == "density")
+    assert density.choices == DENSITIES
     asked = inspect.signature(measure).parameters
     made = {f.name: f.default for f in fields_of(Settings)}
     for option in options("measure"):

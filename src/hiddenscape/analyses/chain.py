@@ -15,6 +15,7 @@ import numpy as np
 from hiddenscape.analyses.entry import Settings
 from hiddenscape.clustering.adp import adp
 from hiddenscape.clustering.result import Clusters
+from hiddenscape.density.bmti import bmti_density
 from hiddenscape.density.knn import knn_density
 from hiddenscape.density.kstar import k_star
 from hiddenscape.density.kstar_nn import k_peaks, kstar_density
@@ -100,6 +101,12 @@ class Chain:
     @cached_property
     def pak(self) -> LogDensity:
         return pak_density(self.graph, dimension=self.usable, k=self.k_star)
+
+    @cached_property
+    def bmti(self) -> LogDensity:
+        return bmti_density(
+            self.graph, self.points, dimension=self.usable, k=self.k_star, seed=self.settings.seed
+        )
 
     @cached_property
     def k_peaks(self) -> LogDensity:

@@ -100,7 +100,9 @@ def _isomap(
     yield _measured(found, k=_ISOMAP_K)
     curve = found.parameters.get("residual_variance", ())
     for m, value in enumerate(curve if isinstance(curve, tuple) else (), 1):
-        estimate = Estimate(value=value, n_used=found.n_used, n_dropped=found.n_dropped)
+        estimate = Estimate(
+            value=value, n_used=found.n_used, n_dropped=found.n_dropped, note=found.note
+        )
         yield Measured(
             quantity="residual_variance", estimate=estimate, k=_ISOMAP_K, setting=f"m = {m}"
         )

@@ -120,6 +120,11 @@ DENSITIES = (
                 ("dadapy2022",), _KSTAR, {**LENGTH, "scale": "x", "double": "x"}, False,
             ),
             (
+                "bmti_density", "bmti", "from differences between neighbours (BMTI)",
+                ("carli2024bmti",), (*_KSTAR, "seed"), {**LENGTH, "scale": "x", "double": "x"},
+                False,
+            ),
+            (
                 "k_peaks", "k_peaks", "replaced by k* itself", ("dadapy2022",), _KSTAR, LENGTH,
                 False,
             ),

@@ -55,7 +55,7 @@ class Settings:
     alpha : float
         Level of the test behind k*.
     density : str
-        What peaks are sought in: ``pak``, ``kstar`` or ``knn``.
+        What peaks are sought in: ``pak``, ``kstar``, ``knn`` or ``bmti``.
     density_k : int
         Neighbours of the kNN density.
     density_rank : int
@@ -139,7 +139,7 @@ _WHOLE = {
     "density_k": 2, "density_rank": 2, "stability_draws": 0, "seed": 0,
 }  # fmt: skip
 _LISTS = ("k", "dimension_k", "subsets")
-DENSITIES = ("pak", "kstar", "knn")
+DENSITIES = ("pak", "kstar", "knn", "bmti")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -161,6 +161,7 @@ def _spread(numbers: list[float], n: int, note: str) -> Estimate:
 
 _USES = (
     "density_rank", "density_dimension", "alpha", "kstar_depth", "density", "density_k", "z",
+    "seed",
 )  # fmt: skip
 
 PEAKS = (
@@ -203,7 +204,7 @@ PEAKS = (
         citations=("hubert1985ari", "vinh2010ami"),
         laws=LENGTH,
         bounds=(-1.0, 1.0),
-        uses=(*_USES, "seed"),
+        uses=_USES,
         rows="distinct",
         summary="agreement of clusters with each label column: ARI, AMI, purity",
     ),

@@ -86,6 +86,7 @@ def _density_views(table: Table, axis: SiteAxis) -> list[View]:
         name: table.select(analysis=analysis, quantity="sd")
         for analysis, name in (
             ("pak_density", "PAk"), ("kstar_density", "k*NN"), ("knn_density", "kNN"),
+            ("bmti_density", "BMTI"),
         )
     }  # fmt: skip
     return [

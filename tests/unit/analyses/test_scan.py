@@ -115,7 +115,7 @@ def test_settings_that_an_analysis_reads_fix_its_numbers() -> None:
     [
         ({"dimension_k": (2,)}, r"dimension_k must be one or more numbers >= 3, got \(2,\)"),
         ({"subsets": (1,)}, "subsets must be one or more numbers >= 2"),
-        ({"density": "kernel"}, "density must be one of pak, kstar, knn"),
+        ({"density": "kernel"}, "density must be one of pak, kstar, knn, bmti"),
         ({"density_rank": 5}, "density_rank must be even, got 5"),
         ({"density_dimension": 0.5}, "density_dimension must be a number of at least 1"),
         ({"alpha": 1.0}, r"alpha must lie in \(0, 1\)"),
