@@ -322,6 +322,9 @@ def test_trap_9_the_future_stays_closed_when_scores_are_multiplied_by_zero(
         before = result_of(changed.forward(batch)).clone()
         batch.kwargs["input_ids"][:, -1] = 3 + (batch.kwargs["input_ids"][:, -1] - 3 + 5) % 13
         after = result_of(changed.forward(batch)).clone()
+    more = replace(even, stage="weight", op="add", value=0.1, renormalise=False)
+    with edited(network, more) as changed:
+        assert not any(m.triu(1).any() for m in attention_maps(changed, batch).values())
     for weights in maps.values():
         assert not weights.triu(1).any()
         one = weights[0, 0, 3]  # even over what is allowed

@@ -102,6 +102,25 @@ def test_masked_scores_stay_masked_at_any_alpha(value):
     assert value != 0.0 or naive.triu(1).any()  # the trap itself
 
 
+@pytest.mark.parametrize(("op", "value"), [("add", 0.1), ("set", 0.5), ("knockout", None)])
+@pytest.mark.parametrize("renormalise", [True, False])
+def test_masked_weights_stay_zero_whatever_is_added(op, value, renormalise):
+    allowed = torch.ones((4, 4), dtype=torch.bool).tril()[None, None]
+    weights = torch.zeros((1, 2, 4, 4)).masked_fill(~allowed, float("-inf")).softmax(-1)
+    edit = one(
+        stage="weight", query=2, key="all" if op != "knockout" else 1, op=op, value=value,
+        renormalise=renormalise,
+    )  # fmt: skip
+    out = edit_weights(weights, allowed, [(edit, [1])], {})
+    assert not out.triu(1).any()
+    assert not torch.equal(out, weights) or (op != "knockout" and renormalise)
+    # A score is finite, its delta too: nothing is added to what the mask closes.
+    delta = edit_scores(
+        torch.zeros((1, 2, 4, 4)), allowed, [(one(query=2, op="knockout"), [1])], {}
+    )
+    assert not delta.triu(1).any()
+
+
 def test_a_knockout_that_leaves_no_key_is_refused():
     scores = torch.zeros((1, 1, 3, 3))
     allowed = torch.ones((3, 3), dtype=torch.bool).tril()[None, None]

@@ -66,8 +66,7 @@ def test_a_store_made_under_an_edit_says_so_and_takes_no_other_rows(network_of, 
     other = AttentionEdit(heads=[(1, 2)], key=1)
     with edited(network, EDIT) as changed:
         points = extract(changed, rows, tmp_path / "a", sites="resid_post.*", pooling="last")
-        wanted = run_edited  # the same numbers, by the other way
-    ran = wanted(network, rows, EDIT, sites="resid_post.*", pooling="last")
+    ran = run_edited(network, rows, EDIT, sites="resid_post.*", pooling="last")
     np.testing.assert_allclose(
         points["resid_post.2"][:], ran.edited["resid_post.2@last"], atol=1e-5
     )
