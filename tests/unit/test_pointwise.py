@@ -59,7 +59,7 @@ def test_damaged_files_are_named(found: Pointwise, tmp_path: Path) -> None:
 def _run(folder: Path, copies: int = 0) -> tuple[hs.Run, np.ndarray]:
     rng = np.random.default_rng(3)
     x = np.vstack([rng.normal(size=(120, 2)), 9 + rng.normal(size=(80, 2))])
-    x = np.vstack([x, x[:copies]])
+    x = np.insert(x, 100, x[:copies], axis=0)
     np.savez(folder / "p.npz", a=x, b=np.ones((len(x), 2)))
     labels = {"side": (np.arange(len(x)) % 200 >= 120).astype(int)}
     hs.import_points(folder / "p.npz", folder / "run", labels=labels)
@@ -88,12 +88,17 @@ def test_a_run_gives_the_clusters_that_the_functions_give(tmp_path: Path) -> Non
     assert hs.merge_tree(found).peaks.tolist() == found.heights.tolist()
 
 
-def test_copies_are_left_out_and_rows_keep_their_numbers(tmp_path: Path) -> None:
+def test_copies_are_left_out_and_rows_keep_their_numbers(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     run, x = _run(tmp_path, copies=5)
     hs.measure(run, ["adp"], sites=["a"], kstar_depth=50)
     found = run.pointwise("a")
-    assert found.rows.tolist() == list(range(200))
-    assert found.aligned("labels", len(x))[-5:].tolist() == [-1] * 5
+    assert found.rows.tolist() == [*range(100), *range(105, 205)]
+    assert found.aligned("labels", len(x))[100:105].tolist() == [-1] * 5
+    clean, _ = _run(tmp_path_factory.mktemp("clean"))
+    hs.measure(clean, ["adp"], sites=["a"], kstar_depth=50)
+    np.testing.assert_array_equal(found["labels"], clean.pointwise("a")["labels"])
     assert "duplicates (5 of 205 rows" in found.note
 
 
