@@ -75,7 +75,7 @@ def measure(
     kstar_depth, alpha : int, float
         k* is sought among so many neighbours, by tests of level alpha.
     density, density_k : str, int
-        What peaks are sought in: ``pak``, ``kstar``, ``bmti`` or ``knn``; the neighbours of the last.
+        What peaks are sought in: ``pak``, ``kstar``, ``bmti`` or ``knn``; neighbours of the last.
     density_rank, density_dimension : int, float
         The dimension that densities are made with: estimated at ranks (n2 / 2, n2) of every site
         (2 is TwoNN), or one number for all.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import hiddenscape as hs
+from hiddenscape.analyses import DEFAULT_ANALYSES
 from hiddenscape.models.demo import demo_checkpoints
 
 
@@ -32,7 +33,7 @@ def test_every_block_is_measured_with_its_twin_and_its_history(run: hs.Run) -> N
     names = [site.name for site in run.representations.sites]
     blocks = [f"resid_post.{b}" for b in range(len(names) - 2)]
     assert names == ["embed", *blocks, "final_norm"]
-    assert set(run.table.unique("analysis")) == set(hs.ANALYSES)
+    assert set(run.table.unique("analysis")) == set(DEFAULT_ANALYSES)
     assert run.null is not None
     assert set(run.null.table.unique("site")) == set(names)
     assert list(run.checkpoints) == [f"step-{step:06d}" for step in demo_checkpoints()]
