@@ -51,7 +51,10 @@ def whole(name: str, value: Any) -> int:
     (3, 3)
     """
     number = isinstance(value, int | float | np.integer | np.floating)
-    if number and not isinstance(value, bool) and np.isfinite(value) and int(value) == value:
+    # numpy does not know integers beyond 64 bits: they are finite without asking.
+    whole_type = isinstance(value, int | np.integer)
+    number = number and not isinstance(value, bool) and (whole_type or np.isfinite(value))
+    if number and int(value) == value:
         return int(value)
     raise InputError(f"{name} must be a whole number, got {value!r}")
 

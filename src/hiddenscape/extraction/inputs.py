@@ -276,13 +276,14 @@ def prepare(
     """
     if batch_tokens < 1 or (batch_size is not None and batch_size < 1):
         raise InputError("batch_tokens and batch_size must be at least 1")
-    spans = _spans(dataset, poolings)
+    needed = [f"span:{name}" for name in network.needed_spans]
+    spans = _spans(dataset, [*poolings, *needed])
     if network.kind != "tokens":
         if spans:
             raise InputError(f"network {network.name!r} eats {network.kind}: it has no spans")
         return _arrays(network, dataset, batch_size)
     if check_overlength(overlength) is not None:
-        other = [how for how in poolings if how not in _IN_WINDOWS]
+        other = [how for how in (*poolings, *needed) if how not in _IN_WINDOWS]
         if other:
             raise InputError(
                 f"pooling {other[0]!r} cannot be read in windows (overlength {overlength!r}); use "
@@ -311,7 +312,7 @@ def _spans(dataset: Dataset, poolings: Sequence[str]) -> CharSpans:
         if name not in has:
             known = ", ".join(has) or "none"
             raise InputError(
-                f"pooling 'span:{name}': data set {dataset.name!r} has no span {name!r}; it has "
+                f"'span:{name}': data set {dataset.name!r} has no span {name!r}; it has "
                 f'{known}. Spans are a field of .jsonl files: "spans": {{"{name}": [3, 10]}}'
             )
     return {name: has[name] for name in names}

@@ -93,7 +93,7 @@ class Attribution:
         chosen = {
             c.name: float(means[i])
             for i, c in enumerate(self.components)
-            if c.kind == kind and means[i] * sign > 0
+            if c.kind == kind and not means[i] * sign <= 0  # NaN stays, and makes all shares NaN
         }
         if not chosen:
             raise InputError(f"no component of kind {kind!r} has a mean of sign {sign:+d}")

@@ -18,7 +18,7 @@ from hiddenscape.interventions.switch import LOCK, switched
 from hiddenscape.models.hooks import StopForward
 from hiddenscape.models.network import Batch, TorchNetwork
 
-__all__ = ["EditedNetwork", "edited", "edited_unproven"]
+__all__ = ["EditedNetwork", "edited", "edited_unproven", "require_no_edits"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -29,6 +29,8 @@ class EditedNetwork(TorchNetwork):
 
     Attributes
     ----------
+    origin : TorchNetwork
+        The network it was made from, which makes its passes.
     edits : tuple of AttentionEdit
         What is changed, in this order.
     active : ActiveEdits
@@ -37,9 +39,15 @@ class EditedNetwork(TorchNetwork):
         Attention module of each block.
     """
 
+    origin: TorchNetwork
     edits: tuple[AttentionEdit, ...] = ()
     active: ActiveEdits = field(default_factory=ActiveEdits)
     modules: Mapping[int, nn.Module] = field(default_factory=dict)
+
+    @property
+    def needed_spans(self) -> tuple[str, ...]:
+        """Spans that the edits name: extraction lays them out for every batch."""
+        return tuple(dict.fromkeys(name for edit in self.edits for name in edit.spans))
 
     def forward(self, batch: Batch) -> Any:
         """One forward pass with the edits.
@@ -60,13 +68,19 @@ class EditedNetwork(TorchNetwork):
         with LOCK:
             self.active.spans = batch.masks.spans
             try:
-                # Not super(): a class with slots is made twice, and super() knows the first one.
-                return TorchNetwork.forward(self, batch)
+                # The pass of the network it was made from: of one with an adapter, the switch too.
+                return self.origin.forward(batch)
             except StopForward:
                 self.active.require_one_call(left_early=True)
                 raise
             finally:
                 self.active.spans = {}
+
+
+def require_no_edits(network: TorchNetwork) -> None:
+    """Refuse edits inside edits: the outer ones would be left out, and nothing would say so."""
+    if isinstance(network, EditedNetwork) or active_edits() is not None:
+        raise InputError("edits inside edits: give them together, edited(network, [first, second])")
 
 
 @contextmanager
@@ -103,7 +117,8 @@ def edited(
     Notes
     -----
     Attention is eager inside. The implementation that was active before is put back, also after an
-    error. Other threads do not see the edit.
+    error. Other threads do not see the edit. Passes of ``TorchNetwork`` in other threads are waited
+    for; a pass of the bare module there must not be under way when the block begins or ends.
 
     Examples
     --------
@@ -122,8 +137,7 @@ def edited(
     [[True, True, True, False]]
     """
     edits = as_edits(edit)
-    if isinstance(network, EditedNetwork) or active_edits() is not None:
-        raise InputError("edits inside edits: give them together, edited(network, [first, second])")
+    require_no_edits(network)
     located = locate(network)
     prove(located, edits)
     with edited_unproven(located, edits) as changed:
@@ -136,9 +150,15 @@ def edited_unproven(located: Located, edits: Sequence[AttentionEdit]) -> Iterato
     network, edits = located.network, tuple(edits)
     active = active_for(located, edits)
     own = {f.name: getattr(network, f.name) for f in fields(TorchNetwork)}
-    own["facts"] = {**network.facts, "intervention_hash": edits_hash(edits) if edits else None}
+    own["facts"] = {
+        **network.facts,
+        "intervention_hash": edits_hash(edits) if edits else None,
+        "attn_implementation": "eager",  # whatever the network was loaded with
+    }
     own["batching"] = False  # rows of one length only
-    changed = EditedNetwork(**own, edits=edits, active=active, modules=located.modules)
+    changed = EditedNetwork(
+        **own, origin=network, edits=edits, active=active, modules=located.modules
+    )
     with switched(network.module), using(active), _counted(network.module, active):
         yield changed
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hiddenscape.data.dataset import Dataset
-from hiddenscape.errors import InputError, InterventionNotSupported
+from hiddenscape.errors import InputError, InterventionNotSupported, NetworkError
 from hiddenscape.interventions.readout import open_readout, require_sites
 from hiddenscape.interventions.rows import batches_of, self_checked
 from hiddenscape.interventions.spots import Ids, ids_at, spots_of
@@ -193,6 +193,7 @@ class _Reader:
         ids = ids_at(targets, row, own.shape[1], "targets")
         ids = own.argmax(1)[:, None] if ids is None else ids
         parts: list[dict[str, torch.Tensor]] = []
+        _require_numbers(own, self.logits)
         for name in names:
             if self.mode == "own":
                 logits = spots.take(self._capped(read_out(self.network, values[name]))).cpu()
@@ -200,6 +201,7 @@ class _Reader:
                 scale = self.readout.norm.scale(spots.take(values[self.last]).cpu().double())
                 x = spots.take(values[name]).cpu().double()
                 logits = self.readout.frozen_logits(x, scale)
+            _require_numbers(logits, name)
             parts.append(self._numbers(self._centred(logits.double()), own, ids))
         found = {k: torch.stack([p[k] for p in parts]).numpy() for k in parts[0]}
         return {
@@ -235,6 +237,15 @@ class _Reader:
             "kl": nothing if frozen else (log_p.exp() * (log_p - log_q)).sum(1),
             "agrees": best == own.argmax(1),
         }
+
+
+def _require_numbers(logits: torch.Tensor, site: str) -> None:
+    """Refuse NaN: nothing is larger than NaN, so every target would have rank 1."""
+    if bool(logits.isnan().any()):
+        raise NetworkError(
+            f"the head makes NaN of site {site!r}, so there are no ranks; the network overflows or "
+            "its weights are not finite: try a wider dtype"
+        )
 
 
 def _with_head(network: TorchNetwork) -> TorchNetwork:

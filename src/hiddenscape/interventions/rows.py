@@ -63,6 +63,12 @@ def _token_batches(
     if not lengths.all():
         row = int(np.flatnonzero(lengths == 0)[0])
         raise InputError(f"row {row} (id {rows.ids[row]!r}) has no tokens; leave it out")
+    if network.max_length is not None and lengths.max() > network.max_length:
+        row = int(lengths.argmax())
+        raise InputError(
+            f"row {row} (id {rows.ids[row]!r}) has {lengths[row]} tokens, network {network.name!r} "
+            f"takes {network.max_length}; shorten it or leave it out"
+        )
     for length in np.unique(lengths):
         same = np.flatnonzero(lengths == length)
         for start in range(0, len(same), most):

@@ -12,7 +12,7 @@ from torch import nn
 from hiddenscape.data.dataset import Dataset
 from hiddenscape.errors import InputError, InterventionNotSupported
 from hiddenscape.interventions.attention import ActiveEdits, using
-from hiddenscape.interventions.editing import EditedNetwork, edited_unproven
+from hiddenscape.interventions.editing import EditedNetwork, edited_unproven, require_no_edits
 from hiddenscape.interventions.locate import Located, locate
 from hiddenscape.interventions.probes import prove
 from hiddenscape.interventions.rows import batches_of
@@ -101,6 +101,7 @@ def run_edited(
     (3, 9)
     """
     edits = as_edits(edit)
+    require_no_edits(network)
     located = locate(network)
     prove(located, edits)
     requests = [(place, pooling) for place in located.network.select(sites)]
@@ -135,7 +136,8 @@ def _pooled(
 
 def _require_same(no_op: Mapping[str, torch.Tensor], plain: Mapping[str, torch.Tensor]) -> None:
     for key, value in plain.items():
-        if not torch.equal(no_op[key].nan_to_num(), value.nan_to_num()):
+        # NaN of both is the same, NaN of one is not 0.
+        if not torch.allclose(no_op[key], value, rtol=0.0, atol=0.0, equal_nan=True):
             raise InterventionNotSupported(
                 f"on these rows the edit times 1 does not give the network's own {key}, bit for "
                 "bit; no number from such an edit could be trusted"

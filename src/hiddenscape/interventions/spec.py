@@ -10,8 +10,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from hiddenscape.errors import InputError
 from hiddenscape.types import whole
@@ -103,10 +107,14 @@ class AttentionEdit:
             if self.value is not None:
                 raise InputError(f"a knockout takes no value, got {self.value!r}; use 'set'")
             return None
-        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        if self.value is None or not number or not math.isfinite(self.value):
+        given: Any = self.value  # of numpy, perhaps
+        value = math.nan
+        if isinstance(given, Real) and type(given) is not bool:
+            with suppress(OverflowError):
+                value = float(given)
+        if not math.isfinite(value):
             raise InputError(f"op {self.op!r} needs a finite value, got {self.value!r}")
-        return float(self.value) + 0.0  # no negative zero: it would have a hash of its own
+        return value + 0.0  # no negative zero: it would have a hash of its own
 
     def _checked_renormalise(self) -> bool | None:
         if self.stage == "score":
@@ -116,14 +124,23 @@ class AttentionEdit:
                     "sums to 1 anyway; leave it out"
                 )
             return None
-        if self.renormalise not in (None, True, False):
+        if self.renormalise is None:
+            return True
+        # By type: 0 and numpy's False equal False and are not it.
+        if not isinstance(self.renormalise, bool | np.bool_):
             raise InputError(f"renormalise must be True or False, got {self.renormalise!r}")
-        return self.renormalise is not False
+        return bool(self.renormalise)
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """The blocks it touches."""
         return tuple(sorted({block for block, _ in self.heads}))
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The spans that its query and key name."""
+        sides = ((self.query, _QUERIES), (self.key, _KEYS))
+        return tuple(s for s, words in sides if isinstance(s, str) and s not in words)
 
     @property
     def hash(self) -> str:
@@ -170,7 +187,7 @@ class AttentionEdit:
 
 
 def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name} {value!r} is not one of {', '.join(choices)}")
 
 
@@ -205,6 +222,8 @@ def _position(name: str, value: Any, words: tuple[str, ...]) -> str | int:
 
 def as_edits(edit: AttentionEdit | Sequence[AttentionEdit]) -> tuple[AttentionEdit, ...]:
     """One edit or several as a tuple; raises InputError for anything else."""
+    if not isinstance(edit, AttentionEdit | Sequence):
+        raise InputError(f"expected an AttentionEdit or a list of them, got {edit!r}")
     edits = (edit,) if isinstance(edit, AttentionEdit) else tuple(edit)
     for one in edits:
         if not isinstance(one, AttentionEdit):

@@ -19,6 +19,7 @@ from torch import nn
 from hiddenscape.errors import InterventionNotSupported
 from hiddenscape.interventions.attention import Call, Pair, active_edits, interface_attention
 from hiddenscape.interventions.families import OWN_METHOD, Scores, own_scores
+from hiddenscape.models.turns import alone
 
 __all__ = ["LOCK", "NAME", "native_eager", "switched"]
 
@@ -49,8 +50,10 @@ def switched(module: nn.Module) -> Iterator[None]:
     # Networks made from one config object share its setting: the config is what is held.
     key = id(module if _own_methods(module) else getattr(module, "config", module))
     with LOCK:
-        hold = _HELD.get(key) or _Hold(undo=_install(module))
-        _HELD[key] = hold
+        hold = _HELD.get(key)
+        if hold is None:
+            with alone():
+                hold = _HELD[key] = _Hold(undo=_install(module))
         hold.count += 1
     try:
         yield
@@ -59,7 +62,8 @@ def switched(module: nn.Module) -> Iterator[None]:
             hold.count -= 1
             if not hold.count:
                 del _HELD[key]
-                hold.undo()
+                with alone():
+                    hold.undo()
 
 
 @contextmanager
@@ -72,11 +76,12 @@ def native_eager(module: nn.Module) -> Iterator[None]:
             yield
             return
         _one(module, before)
-        switch("eager")
-        try:
-            yield
-        finally:
-            switch(before.pop())
+        with alone():
+            switch("eager")
+            try:
+                yield
+            finally:
+                switch(before.pop())
 
 
 def _install(module: nn.Module) -> Callable[[], None]:

@@ -20,6 +20,7 @@ from hiddenscape.models.latent import seeded_sample, with_samples
 from hiddenscape.models.memory import out_of_memory
 from hiddenscape.models.pooling import Masks, pool
 from hiddenscape.models.sites import Place, expand, parse_module_site
+from hiddenscape.models.turns import passing
 from hiddenscape.types import Site
 
 __all__ = ["Batch", "Check", "Network", "TorchNetwork"]
@@ -159,6 +160,11 @@ class TorchNetwork:
         )
 
     @property
+    def needed_spans(self) -> tuple[str, ...]:
+        """Spans that a batch must give for its rows, beside those that poolings read."""
+        return ()
+
+    @property
     def known_aliases(self) -> dict[str, Alias]:
         """Other names of its sites: of libraries, and of papers that its family belongs to."""
         return known_aliases(self.map, self.aliases, self.places)
@@ -255,7 +261,7 @@ class TorchNetwork:
             if hasattr(getattr(self.module, "config", None), "use_cache"):
                 extra["use_cache"] = False
         try:
-            with torch.inference_mode():
+            with passing(), torch.inference_mode():
                 return self.module(*moved.args, **moved.kwargs, **extra)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
             if isinstance(error, NetworkError | InputError) or out_of_memory(error):

@@ -12,6 +12,7 @@ from hiddenscape.models.mapchecks import matched_states
 from hiddenscape.models.network import Batch, Check, TorchNetwork
 from hiddenscape.models.sites import Place
 from hiddenscape.models.streamchecks import Findings, compare, gap_of, loose
+from hiddenscape.models.turns import alone
 
 __all__ = ["check_aliases", "check_causality", "check_eager", "match_aliases"]
 
@@ -161,11 +162,12 @@ def check_eager(
     if len(chosen) != 1 or chosen <= {"eager", "None"} or switch is None or name not in values:
         return
     eager: dict[str, torch.Tensor] = {}
-    switch("eager")
-    try:
-        _read_into(network, batch, network.places[name], eager)
-    finally:
-        switch(chosen.pop())
+    with alone():
+        switch("eager")
+        try:
+            _read_into(network, batch, network.places[name], eager)
+        finally:
+            switch(chosen.pop())
     real = batch.masks.real
     ours, other = values[name], eager[name]
     if real is not None:

@@ -188,6 +188,11 @@ def test_shares_of_one_sign_sum_to_one(network_of, batch_of):
         out.share(sign=0)
     with pytest.raises(InputError, match="no component of kind 'neuron'"):
         out.share("neuron")
+    # A component without a number is not left out of the sum.
+    out.values[0, out.components.index(next(c for c in out.components if c.kind == "head"))] = (
+        np.nan
+    )
+    assert all(np.isnan(v) for v in out.share().values())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
@@ -13,9 +13,10 @@ from hiddenscape.errors import InputError, InterventionNotSupported
 from hiddenscape.interventions import attention, entries
 from hiddenscape.interventions.editing import edited
 from hiddenscape.interventions.probes import result_of
-from hiddenscape.interventions.run import attention_maps
+from hiddenscape.interventions.run import attention_maps, run_edited
 from hiddenscape.interventions.spec import AttentionEdit
 from hiddenscape.interventions.switch import NAME
+from hiddenscape.models.network import TorchNetwork
 from hiddenscape.models.wrapping import wrap_module
 
 STAGES = ("score", "weight")
@@ -214,6 +215,9 @@ def test_edits_end_with_their_block(network_of, batch_of):
             pass
         with pytest.raises(InputError, match="edits inside edits"), edited(network, edit_of()):
             pass
+        for inner in (changed, network):
+            with pytest.raises(InputError, match="edits inside edits"):
+                run_edited(inner, batch, edit_of())
     with pytest.raises(InputError, match="not in force here"):
         changed.forward(batch)
     assert state(network) == before
@@ -264,6 +268,53 @@ def test_threads_do_not_mix_their_edits(network_of, batch_of):
     assert not errors
     assert set(found) == set(wanted)
     assert state(network)[0] == "sdpa"
+
+
+def test_a_plain_pass_in_another_thread_keeps_its_mask(zoo, batch_of):
+    """Fused attention made no mask; eager attention from the next block on would see the future."""
+    network = wrap_module(zoo.tiny("llama"))
+    batch = batch_of(network)
+    plain = result_of(network.forward(batch)).clone()
+    begun, entered = threading.Event(), threading.Event()
+    found: list[torch.Tensor] = []
+
+    def wait(*_) -> None:
+        if threading.current_thread() is thread:
+            begun.set()
+            entered.wait(1)
+
+    thread = threading.Thread(target=lambda: found.append(result_of(network.forward(batch))))
+    handle = network.module.model.layers[0].register_forward_pre_hook(wait)
+    try:
+        thread.start()
+        assert begun.wait(60)
+        with edited(network, edit_of()):
+            entered.set()
+            thread.join(60)
+    finally:
+        handle.remove()
+    torch.testing.assert_close(found[0], plain, atol=1e-4, rtol=1e-4)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Turned(TorchNetwork):
+    """Sets something before every pass, as a network with an adapter does."""
+
+    log: list[str]
+
+    def forward(self, batch):
+        self.log.append(self.name)
+        return TorchNetwork.forward(self, batch)
+
+
+def test_an_edited_network_makes_the_passes_of_its_own_kind(network_of, batch_of):
+    network = network_of("gpt2")
+    own = {f.name: getattr(network, f.name) for f in fields(TorchNetwork)}
+    turned = Turned(**{**own, "name": "base"}, log=[])
+    with edited(turned, edit_of()) as changed:
+        turned.log.clear()
+        changed.trace(batch_of(network), "logits")
+        assert turned.log == ["base"]
 
 
 # --- trap 9: what the stages mean -------------------------------------------------------------

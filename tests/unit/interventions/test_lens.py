@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hiddenscape.errors import InputError, InterventionNotSupported
+from hiddenscape.errors import InputError, InterventionNotSupported, NetworkError
 from hiddenscape.interventions.lens import logit_lens
 from hiddenscape.interventions.readout import open_readout
+from hiddenscape.interventions.rows import self_checked
 from hiddenscape.models.wrapping import wrap_module
 
 OWN = ("gpt2", "imagegpt", "gpt_neo", "gptj", "bloom", "gpt_neox", "llama", "olmo2", "opt",
@@ -143,3 +144,13 @@ def test_misuse_is_refused(name, more, error, message, network_of, batch_of):
     network = network_of(name)
     with pytest.raises(error, match=message):
         logit_lens(network, batch_of(network), **more)
+
+
+def test_nan_has_no_rank(zoo, batch_of):
+    """Nothing is larger than NaN: every target would have rank 1."""
+    network = wrap_module(zoo.tiny("llama"))
+    network = self_checked(network)
+    with torch.no_grad():
+        network.module.lm_head.weight[5] = float("nan")
+    with pytest.raises(NetworkError, match="makes NaN of site 'logits'"):
+        logit_lens(network, batch_of(network), 3)

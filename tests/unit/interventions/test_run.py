@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from hiddenscape.data.arrays import array_dataset, token_dataset
 from hiddenscape.data.text import text_dataset
@@ -77,6 +81,59 @@ def test_a_store_made_under_an_edit_says_so_and_takes_no_other_rows(network_of, 
     assert caught.value.stored == EDIT.hash
     with edited(network, ()) as plain, pytest.raises(ManifestMismatch, match="intervention_hash"):
         extract(plain, rows, tmp_path / "a", sites="resid_post.*", pooling="last")
+
+
+def test_a_plain_network_in_an_edit_is_not_the_one_under_fused_attention(network_of, tmp_path):
+    """A network that was loaded says how it was loaded; inside, its attention is eager."""
+    network = network_of("llama")
+    loaded = replace(network, facts={**network.facts, "attn_implementation": "sdpa"})
+    rows = token_dataset(some_rows())
+    extract(loaded, rows, tmp_path / "a", sites="resid_post.2", pooling="last")
+    with edited(loaded, ()) as plain, pytest.raises(ManifestMismatch) as caught:
+        extract(plain, rows, tmp_path / "a", sites="resid_post.2", pooling="last")
+    assert caught.value.field == "attn_implementation"
+    assert (caught.value.stored, caught.value.new) == ("sdpa", "eager")
+
+
+def with_words(network):
+    """The network with a tokenizer of single letters, a = 3."""
+    words = {"[U]": 0, **{c: 3 + i for i, c in enumerate("abcdefgh")}}
+    backend = Tokenizer(models.WordLevel(words, unk_token="[U]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[U]")
+    return replace(network, tokenizer=fast)
+
+
+def test_spans_of_an_edit_are_laid_out_by_extraction(network_of, tmp_path):
+    """Rows of two lengths and spans at several places, against each row with its key by number."""
+    network = with_words(network_of("gpt2"))
+    texts = ["a b c d", "e f g h a b", "h g f e"]
+    keys = [1, 3, 0]
+    told = text_dataset(texts, spans={"who": [(2 * k, 2 * k + 1) for k in keys]})
+    edit = AttentionEdit(heads=[(1, 2)], key="who")
+    with edited(network, edit) as changed:
+        points = extract(changed, told, tmp_path / "a", sites="resid_post.2", pooling="last")
+        with pytest.raises(InputError, match="has no span 'who'; it has none"):
+            extract(changed, text_dataset(texts), tmp_path / "b", sites="resid_post.2")
+        with pytest.raises(InputError, match="'span:who' cannot be read in windows"):
+            extract(
+                changed, told, tmp_path / "c", sites="resid_post.2", pooling="last",
+                overlength="window:1",
+            )  # fmt: skip
+    for i, (text, key) in enumerate(zip(texts, keys, strict=True)):
+        alone = run_edited(
+            network, text_dataset([text]), replace(edit, key=key), sites="resid_post.2"
+        )
+        assert np.abs(alone.change("resid_post.2@last")).max() > 1e-6
+        np.testing.assert_allclose(
+            points["resid_post.2"][i], alone.edited["resid_post.2@last"][0], atol=1e-5
+        )
+
+
+def test_rows_longer_than_the_network_takes_are_refused(network_of):
+    network = replace(network_of("llama"), max_length=6)
+    with pytest.raises(InputError, match=r"row 3 .*has 8 tokens.*takes 6"):
+        run_edited(network, token_dataset(some_rows()), EDIT)
 
 
 def test_text_needs_a_tokenizer_and_rows_need_tokens(network_of):

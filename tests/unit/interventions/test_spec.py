@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import FrozenInstanceError, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,11 @@ EDIT = AttentionEdit(heads=[(10, 7), (11, 10)], key="attribute", op="scale", val
         ({"op": "set", "value": True}, "finite value"),
         ({"renormalise": True}, "stage 'weight'"),
         ({"stage": "weight", "renormalise": "yes"}, "True or False"),
+        ({"stage": "weight", "renormalise": 0}, "True or False"),
+        ({"stage": "weight", "renormalise": 1.0}, "True or False"),
+        ({"value": 10**400}, "finite value"),
+        ({"value": "2"}, "finite value"),
+        ({"stage": ["score"]}, "score, weight"),
         ({"key": "last"}, "all, bos"),
         ({"query": "bos"}, "last, all"),
         ({"query": " "}, "empty"),
@@ -44,6 +50,23 @@ def test_what_is_no_edit_is_refused(fields, message):
         good = {"heads": [(0, 1)]}
     with pytest.raises(InputError, match=message):
         AttentionEdit(**{**good, **fields})
+
+
+def test_numbers_of_numpy_are_numbers():
+    """numpy's False equals False and is not it: it once switched renormalisation on."""
+    edit = AttentionEdit(heads=np.array([[0, 1]]).tolist(), stage="weight", op="scale", value=2)
+    assert replace(edit, value=np.float32(2)) == edit
+    assert replace(edit, value=np.int64(2)).hash == edit.hash
+    free = replace(edit, renormalise=False)
+    assert replace(edit, renormalise=np.False_) == free != edit
+    assert replace(edit, renormalise=np.True_).to_json() == edit.to_json()
+    assert AttentionEdit(heads=[(0, 10**30)], key=-(10**30)).key == -(10**30)
+
+
+def test_an_edit_knows_its_spans():
+    assert EDIT.spans == ("attribute",)
+    assert replace(EDIT, query="subject").spans == ("subject", "attribute")
+    assert replace(EDIT, query="all", key=3).spans == replace(EDIT, key="bos").spans == ()
 
 
 def test_an_edit_is_frozen_and_equal_by_value():
@@ -105,5 +128,8 @@ def test_text_that_is_no_edit_is_refused(text, message):
 def test_a_list_of_edits():
     assert as_edits(EDIT) == (EDIT,)
     assert as_edits([EDIT, EDIT.no_op()])[1].value == 1.0
+    for wrong in (None, 5, {}):
+        with pytest.raises(InputError, match="expected an AttentionEdit or a list of them"):
+            as_edits(wrong)
     with pytest.raises(InputError, match="expected an AttentionEdit, got a dict"):
         as_edits([{"heads": [(0, 1)]}])
