@@ -22,12 +22,14 @@ from scipy.special import betaincinv, betaln
 
 from hiddenscape.dimension.counts import model_p
 from hiddenscape.dimension.lattice import (
+    LARGEST_RADIUS,
     LATTICE_METRICS,
     Balls,
     adaptive_balls,
     fixed_balls,
     lattice_points,
     log_ball_points,
+    too_far,
 )
 from hiddenscape.dimension.ratios import normal_interval
 from hiddenscape.dimension.result import Dimension, DimensionCurve
@@ -119,7 +121,8 @@ def i3d(
     ------
     InputError
         For coordinates that are not whole, not exactly one of ``radius``, ``k`` and ``shells``,
-        values out of range, an unknown option, or ``bayes`` without ``radius``.
+        values out of range, radii beyond 100,000, an unknown option, or ``bayes`` without
+        ``radius``.
     NonFiniteError
         If a row holds NaN or infinity.
 
@@ -274,6 +277,8 @@ def _check(metric: str, method: str, stderr: str, ratio: float) -> None:
 def _radii(radius: int, inner: int | None, ratio: float) -> tuple[int, int]:
     if radius < 1:
         raise InputError(f"radius must be at least 1, got {radius}")
+    if radius > LARGEST_RADIUS:
+        raise InputError(too_far(radius))
     if inner is None:
         # ceil(0.1 * 30) is 4 in float64: a product within rounding of a whole number means it.
         return radius, min(math.ceil(ratio * radius - 1e-9), radius - 1)

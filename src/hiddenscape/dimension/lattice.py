@@ -27,20 +27,25 @@ from scipy.spatial.distance import cdist
 
 from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import blocks, cloud
+from hiddenscape.kernels.lattice import lattice_growth
 from hiddenscape.types import FloatVector
 
 __all__ = [
+    "LARGEST_RADIUS",
     "LATTICE_METRICS",
     "Balls",
     "adaptive_balls",
     "fixed_balls",
     "lattice_points",
     "log_ball_points",
+    "too_far",
 ]
 
 LATTICE_METRICS = ("manhattan", "chebyshev")
 
 _ENTRIES = 1 << 21
+# Time and memory of a ball grow with its radius; so far out the lattice is a continuum anyway.
+LARGEST_RADIUS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +72,7 @@ def log_ball_points(
     Parameters
     ----------
     top : int
-        Largest radius, at least 0.
+        Largest radius, 0 to 100,000.
     d : float
         Dimension, positive.
     metric : str
@@ -76,7 +81,7 @@ def log_ball_points(
     Raises
     ------
     InputError
-        For a negative radius, a dimension that is not positive, or an unknown metric.
+        For a radius out of range, a dimension that is not positive, or an unknown metric.
 
     Examples
     --------
@@ -90,18 +95,22 @@ def log_ball_points(
         raise InputError(f"metric must be one of {', '.join(LATTICE_METRICS)}, got {metric!r}")
     if top < 0 or not (d > 0 and math.isfinite(d)):
         raise InputError(f"a ball needs a radius >= 0 and a dimension > 0, got {top} and {d}")
+    if top > LARGEST_RADIUS:
+        raise InputError(too_far(top))
     if metric == "chebyshev":
         side = np.log(2.0 * np.arange(top + 1) + 1)
         return d * side, side
-    value = np.zeros(top + 1)
-    slope = np.zeros(top + 1)
-    growth, change = 2 * d + 1, 2.0
-    for t in range(1, top + 1):
-        value[t] = math.log(growth)
-        slope[t] = change / growth
-        change = (2 - t * change / growth**2) / (t + 1)
-        growth = (2 * d + 1 + t / growth) / (t + 1)
+    value, slope = np.zeros((2, top + 1))
+    lattice_growth(float(d), value, slope)
     return np.cumsum(value), np.cumsum(slope)
+
+
+def too_far(radius: int) -> str:
+    """Why a radius is refused, and what to do."""
+    return (
+        f"lattice balls end at radius {LARGEST_RADIUS}, got {radius}: at that scale sites are a "
+        "continuum; use two_nn or binomial_dimension, or coarser units (points // step)"
+    )
 
 
 def lattice_points(
@@ -162,6 +171,8 @@ def adaptive_balls(
             if len(levels) < 3 or at >= len(levels):
                 continue
             lk = int(levels[at])
+            if lk > LARGEST_RADIUS:
+                raise InputError(too_far(lk))
             ln = int(np.rint(ratio * lk))
             outer[a + i], inner[a + i] = lk, ln - (ln == lk)
         for r, out in ((outer, trials), (inner, found)):

@@ -171,6 +171,7 @@ def test_a_ball_around_the_period_is_named() -> None:
         ({"radius": 3, "metric": "euclidean"}, "metric must be one of manhattan, chebyshev"),
         ({"radius": 3, "ratio": 1.0}, r"ratio must lie in \(0, 1\)"),
         ({"radius": 3, "stderr": "blocks"}, "needs blocks=spatial_blocks"),
+        ({"radius": 10**9}, "end at radius 100000, got 1000000000: at that scale .* use two_nn"),
         ({"radius": 2.5}, "radius must be a whole number, got 2.5"),
     ],
 )
@@ -188,3 +189,9 @@ def test_points_must_be_whole_and_finite() -> None:
         i3d(bad, radius=5)
     with pytest.raises(InputError, match="ascending whole numbers"):
         i3d_scan(box(), [5, 4])
+
+
+def test_sites_too_far_apart_to_be_a_lattice_are_refused() -> None:
+    # Time and memory of a ball grow with its radius: these took for ever.
+    with pytest.raises(InputError, match="coarser units"):
+        i3d(box() * 10**8, k=5)

@@ -44,6 +44,15 @@ def test_no_radius_or_dimension_overflows() -> None:
     assert values[-1] > 710  # beyond float64 as a number
 
 
+def test_the_largest_radius_is_the_continuum() -> None:
+    values, slopes = log_ball_points(100_000, 3.0)
+    t = 100_000
+    assert values[-1] == pytest.approx(
+        math.log((2 * t + 1) * (2 * t * t + 2 * t + 3) / 3), rel=1e-12
+    )
+    assert slopes[-1] == pytest.approx(math.log(2 * t) - (11 / 6 - np.euler_gamma), rel=1e-5)
+
+
 @pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_it_counts_sites(metric: str, d: int) -> None:
