@@ -143,17 +143,20 @@ def spectrum_dimension(
         parameters["noise"] = noise
     if rule == "parallel":
         parameters["seed"] = seed
+    if noise is not None:
+        # In the units of ``data.values``, whose squares neither overflow nor vanish.
+        noise = math.ldexp(noise, -2 * data.exponent)
     value = math.nan
     if same.n_distinct < 3:
         note = join_notes(f"collapsed ({same.n_distinct} distinct of {data.n} rows)", note)
     else:
-        value = _count(data.original, rule, noise, standardize, seed)
+        value = _count(data.values, rule, noise, standardize, seed)
         if math.isnan(value):
             note = join_notes(note, f"few_points ({data.n} rows for the columns); undefined")
     halves: list[float] = []
 
     def of_half(rows: np.ndarray) -> float:
-        halves.append(_count(data.original[rows], rule, noise, standardize, seed))
+        halves.append(_count(data.values[rows], rule, noise, standardize, seed))
         return halves[-1]
 
     error = math.nan

@@ -164,3 +164,19 @@ def test_parallel_is_seeded() -> None:
 def test_misuse_is_refused(call: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("rule", ["kaiser", "parallel", "minka", "max_gap"])
+def test_squares_beyond_float64_change_nothing(rule: Rule, scale: float) -> None:
+    x = np.random.default_rng(2).normal(size=(60, 4)) * [3.0, 2.0, 1.0, 0.1]
+    for standardize in (False, True):
+        a = spectrum_dimension(x, rule, repeats=2, standardize=standardize)
+        b = spectrum_dimension(x * scale, rule, repeats=2, standardize=standardize)
+        assert (a.value, a.stderr) == (b.value, b.stderr)
+
+
+def test_noise_beyond_float64_keeps_its_unit() -> None:
+    x = np.random.default_rng(2).normal(size=(60, 4)) * [3.0, 2.0, 1.0, 0.1]
+    found = [spectrum_dimension(x * c, "denoised", noise=c * c, repeats=0) for c in (1.0, 1e-152)]
+    assert found[0].value == found[1].value == 2
