@@ -250,11 +250,11 @@ def fit_distances(
 def _checked(bits: ArrayLike) -> np.ndarray:
     data = cloud(bits)
     x = data.original
+    if data.n < 3:
+        raise InputError(f"a distribution of distances needs at least 3 rows, got {data.n}")
     low, high = x.min(), x.max()
     if not ((x == low) | (x == high)).all():
         raise InputError("bits must have two values: use binarize(points) first")
-    if data.n < 3:
-        raise InputError(f"a distribution of distances needs at least 3 rows, got {data.n}")
     return np.where(x == high, np.float32(1), np.float32(-1))
 
 

@@ -179,7 +179,7 @@ class Balls:
         if self.given is not None:
             return self.given[m - 1 : m]
         return np.array([
-            ball_statistics(self.n, m, self.k, self.seed + b, self.published)
+            ball_statistics(self.n, m, self.k, self.seed * self.balls + b, self.published)
             for b in range(self.balls)
         ])  # fmt: skip
 

@@ -138,8 +138,8 @@ def hidalgo(
             f"{q}, {skip}, {sweeps}, {burn_in} and {chains}"
         )
     shape, rate = prior
-    if not (shape > 0 and (rate is None or rate > 0) and concentration > 0):
-        raise InputError(f"priors must be positive, got {prior} and {concentration}")
+    if not all(0 < p < math.inf for p in (shape, 1.0 if rate is None else rate, concentration)):
+        raise InputError(f"priors must be positive and finite, got {prior} and {concentration}")
     if duplicates not in ("unique", "error"):
         raise InputError(f"duplicates must be unique or error, got {duplicates!r}")
     parameters: dict[str, object] = {

@@ -164,3 +164,8 @@ def test_binarize() -> None:
         binarize(x, "mean")
     with pytest.raises(InputError, match="one for each of 2 columns"):
         binarize(x, [1.0, 2.0, 3.0])
+
+
+def test_no_rows_are_refused_in_words() -> None:
+    with pytest.raises(InputError, match="at least 3 rows, got 0"):
+        binary_dimension(np.zeros((0, 5), dtype=bool))

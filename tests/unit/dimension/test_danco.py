@@ -179,3 +179,9 @@ def test_blocks_and_float32() -> None:
 def test_misuse_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         danco_dimension(cube(40, 2), **options)  # type: ignore[arg-type]
+
+
+def test_other_seeds_make_other_balls() -> None:
+    # They shared all but one, so that the spread over seeds was too small.
+    mine, others = (Balls(60, 4, 4, seed, 50, False).each(3)[:, 0] for seed in (0, 1))
+    assert not set(mine) & set(others)

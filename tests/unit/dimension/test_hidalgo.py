@@ -269,6 +269,8 @@ def test_ratios_of_one_are_no_dimension() -> None:
         ({"q": 0}, "hidalgo needs q >= 1"),
         ({"chains": 1}, "chains >= 2"),
         ({"prior": (0.0, 1.0)}, "priors must be positive"),
+        ({"prior": (np.inf, None)}, "priors must be positive and finite"),
+        ({"concentration": np.inf}, "priors must be positive and finite"),
         ({"duplicates": "drop_zero"}, "duplicates must be unique or error"),
         ({"q": 4}, "hidalgo needs 6 neighbours per row, the graph stores 5"),
     ],
