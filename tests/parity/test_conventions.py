@@ -218,3 +218,30 @@ def test_misuse() -> None:
         compat.reproduce("valeriani23.two_nn", np.random.default_rng(0).normal(size=(100, 2)))
     with pytest.raises(DuplicateRowsError):
         compat.reproduce("facco17.two_nn", np.repeat(np.eye(20), 2, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dadapy.compute_id_2NN", {"mu_fraction": 2}, r"mu_fraction must lie in \(0, 1\], got 2"),
+        ("dadapy.compute_id_2NN", {"mu_fraction": 1e-3}, "keeps none of 200 ratios"),
+        ("ansuini19.two_nn", {"fraction": -1}, r"fraction must lie in \(0, 1\], got -1"),
+        ("ansuini19.two_nn", {"fraction": 1e-3}, "keeps none of 200 ratios"),
+        ("intRinsic.twonn_linfit", {"c_trimmed": -1}, r"c_trimmed must lie in \(0, 1\), got -1"),
+        ("intRinsic.twonn_linfit", {"c_trimmed": 0.999}, "leaves none of 200 ratios"),
+        ("skdim.MLE", {"n_neighbors": 1}, "needs at least 2 neighbours"),
+        ("torchid.mind", {"k": 0}, "k"),
+    ],
+)
+def test_settings_out_of_range(name: str, options: dict[str, Any], message: str) -> None:
+    points = np.random.default_rng(0).normal(size=(200, 3))
+    with pytest.raises(InputError, match=message):
+        compat.reproduce(name, points, **options)
+
+
+def test_the_whole_line_of_dadapy_is_its_likelihood() -> None:
+    points = np.random.default_rng(0).normal(size=(200, 3))
+    whole = compat.reproduce("dadapy.compute_id_2NN", points, mu_fraction=1.0)
+    likelihood = compat.reproduce("dadapy.compute_id_2NN_ml", points)
+    assert whole.published == likelihood.published
+    assert whole.corrected == hs.two_nn(hs.find_neighbors(points, k=2)).value

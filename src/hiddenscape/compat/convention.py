@@ -11,9 +11,10 @@ import numpy as np
 
 from hiddenscape.clustering.result import Clusters
 from hiddenscape.dimension.result import DimensionCurve
+from hiddenscape.errors import InputError
 from hiddenscape.results import Estimate
 
-__all__ = ["Answer", "Convention", "Pair", "log_ratios", "number", "slope"]
+__all__ = ["Answer", "Convention", "Pair", "fraction_of", "log_ratios", "number", "slope"]
 
 Answer = Estimate | DimensionCurve | Clusters | np.ndarray | float
 
@@ -89,6 +90,25 @@ def number(answer: Answer) -> Any:
     if isinstance(answer, Clusters):
         return float(answer.n_clusters)
     return answer
+
+
+def fraction_of(name: str, value: float, *, whole: bool = False) -> float:
+    """A share in (0, 1), or (0, 1] where the whole is allowed.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+
+    Examples
+    --------
+    >>> fraction_of("mu_fraction", 1, whole=True)
+    1.0
+    """
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not (0 < value < 1 or (whole and value == 1)):
+        raise InputError(f"{name} must lie in (0, 1{']' if whole else ')'}, got {value!r}")
+    return float(value)
 
 
 def log_ratios(distances: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ from hiddenscape.clustering.adp import adp
 from hiddenscape.clustering.result import Clusters
 from hiddenscape.comparison.labels import label_overlap
 from hiddenscape.comparison.overlap import Overlap, neighborhood_overlap
-from hiddenscape.compat.convention import Convention, log_ratios, slope
+from hiddenscape.compat.convention import Convention, fraction_of, log_ratios, slope
 from hiddenscape.density.pak import pak_density
 from hiddenscape.dimension.gride import gride_scan
 from hiddenscape.dimension.result import Dimension, DimensionCurve
 from hiddenscape.dimension.two_nn import TWO_NN_PRESETS, two_nn
+from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
 
@@ -32,8 +33,14 @@ def line(points: ArrayLike, preset: str, **changes: object) -> tuple[Dimension, 
 
 
 def _two_nn(points: ArrayLike, *, mu_fraction: float = 0.9) -> tuple[float, Dimension]:
+    mu_fraction = fraction_of("mu_fraction", mu_fraction, whole=True)
+    if mu_fraction == 1:
+        # Its line would end at log 0: it goes over to the likelihood.
+        return _two_nn_ml(points)[0], two_nn(find_neighbors(points, k=2))
     graph = find_neighbors(points, k=2)
     used = int(graph.n * mu_fraction)
+    if not used:
+        raise InputError(f"mu_fraction = {mu_fraction} keeps none of {graph.n} ratios")
     published = slope(log_ratios(graph.distances), np.arange(1, used + 1) / graph.n)
     return published, two_nn(graph)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from hiddenscape.compat.convention import Convention, log_ratios, slope
+from hiddenscape.compat.convention import Convention, fraction_of, log_ratios, slope
 from hiddenscape.compat.dadapy import line
 from hiddenscape.dimension.mind import mind_dimension
 from hiddenscape.dimension.mle import mle_dimension
@@ -14,6 +14,7 @@ from hiddenscape.dimension.moments import mada_dimension, mom_dimension
 from hiddenscape.dimension.result import Dimension
 from hiddenscape.dimension.tle import tle_dimension
 from hiddenscape.dimension.two_nn import two_nn
+from hiddenscape.errors import InputError
 from hiddenscape.neighbors.search import find_neighbors
 
 __all__ = ["CONVENTIONS", "mind_with_coefficient"]
@@ -29,10 +30,11 @@ def _skdim_two_nn(
 
 def _skdim_mle(points: ArrayLike, *, n_neighbors: int = 20) -> tuple[float, Dimension]:
     graph = find_neighbors(points, k=n_neighbors)
+    corrected = mle_dimension(graph, n_neighbors)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(graph.distances[:, -1:] / graph.distances[:, :-1])
         published = 1 / float(logs.mean())
-    return published, mle_dimension(graph, n_neighbors)
+    return published, corrected
 
 
 def _skdim_mom(points: ArrayLike, *, n_neighbors: int = 100) -> tuple[float, Dimension]:
@@ -69,9 +71,10 @@ def _torchid_two_nn(points: ArrayLike, *, fraction: float = 0.9) -> tuple[Dimens
 
 def _torchid_mind(points: ArrayLike, *, k: int = 20) -> tuple[float, Dimension]:
     graph = find_neighbors(points, k=k + 1)
+    corrected = mind_dimension(graph, k)
     used = graph.over_distinct().take(k + 1)
     log_rho = np.log(used.distances[:, 0] / used.distances[:, k])
-    return mind_with_coefficient(log_rho, k), mind_dimension(graph, k)
+    return mind_with_coefficient(log_rho, k), corrected
 
 
 def mind_with_coefficient(log_rho: np.ndarray, coefficient: float) -> float:
@@ -96,18 +99,24 @@ def mind_with_coefficient(log_rho: np.ndarray, coefficient: float) -> float:
 
 
 def _intrinsic_line(points: ArrayLike, *, c_trimmed: float = 0.01) -> tuple[float, Dimension]:
+    left = 1 - fraction_of("c_trimmed", c_trimmed)
     graph = find_neighbors(points, k=2)
     log_mu = log_ratios(graph.over_distinct().distances)
-    kept = int(np.floor(len(log_mu) * (1 - c_trimmed)))
+    kept = int(np.floor(len(log_mu) * left))
+    if not kept:
+        raise InputError(f"c_trimmed = {c_trimmed} leaves none of {len(log_mu)} ratios")
     return slope(log_mu, np.arange(kept) / kept), two_nn(graph)
 
 
 def _idnn(points: ArrayLike, *, fraction: float = 0.9) -> tuple[float, Dimension]:
+    fraction = fraction_of("fraction", fraction, whole=True)
     graph = find_neighbors(points, k=2)
     log_mu = log_ratios(graph.distances)
     log_mu = log_mu[np.isfinite(log_mu) & (log_mu > 0)]
     n = len(log_mu)
     used = min(int(np.floor(fraction * n)), n - 2)
+    if used < 1:
+        raise InputError(f"fraction = {fraction} keeps none of {n} ratios without copies and ties")
     return slope(log_mu, np.arange(1, used + 1) / n), two_nn(graph)
 
 

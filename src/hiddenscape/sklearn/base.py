@@ -13,6 +13,7 @@ from hiddenscape.errors import MissingDependency
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import find_neighbors
 from hiddenscape.results import join_notes
+from hiddenscape.types import whole
 
 try:
     from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
@@ -50,7 +51,7 @@ def checked(estimator: Any, X: Any, *, at_least: int, reset: bool = True) -> np.
 
 def graph_of(points: np.ndarray, k: int, metric: str) -> NeighborGraph:
     """The k nearest neighbours, or all n - 1 where there are fewer."""
-    return find_neighbors(points, k=min(k, len(points) - 1), metric=metric)
+    return find_neighbors(points, k=min(whole("k", k), len(points) - 1), metric=metric)
 
 
 def landscape_of(

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import hiddenscape as hs
 import hiddenscape.sklearn as facade
+from hiddenscape.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,10 @@ def test_without_scikit_learn_the_message_names_the_extra() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert 'pip install "hiddenscape[sklearn]"' in done.stdout
+
+
+@pytest.mark.parametrize("name", ["ABIDE", "ADP", "MLE", "PAkDensity"])
+def test_a_depth_that_is_no_number_is_named(name: str) -> None:
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(InputError, match="k must be a whole number, got 'deep'"):
+        getattr(facade, name)(k="deep").fit(points)
