@@ -289,7 +289,8 @@ def _shapes(shape: str) -> tuple[str, ...]:
 def _kind(estimate: Dimension) -> str:
     if estimate.method == "censored" and estimate.parameters.get("fraction") == 0.9:
         return "two_nn"
-    if estimate.method == "mle" and estimate.n2 == 2:
+    harmonic = estimate.parameters.get("average", "harmonic") == "harmonic"
+    if estimate.method == "mle" and estimate.n2 == 2 and harmonic:
         return "gride 1"
     doubled = estimate.n1 in _ranks() and estimate.n2 == 2 * (estimate.n1 or 0)
     if estimate.method == "gride" and doubled and not estimate.parameters.get("mu_filter"):

@@ -98,7 +98,8 @@ def spectrum_dimension(
     -------
     Dimension
         A whole number; 0 where a rule keeps nothing, which is an answer of the rules that compare
-        with noise. stderr: the spread over random halves (``repeats``); 0 where all halves agree.
+        with noise (of ``kaiser`` it is none: NaN with ``undefined``, all eigenvalues are equal).
+        stderr: the spread over random halves (``repeats``); 0 where all halves agree.
         It knows nothing of the bias of a rule, and rules that depend on n/d answer differently on
         halves: ``parameters["halves"]`` is their mean. No scale: it is a global measure. NaN with
         ``collapsed`` where fewer than 3 rows are distinct, with ``undefined`` where n <= d for
@@ -151,7 +152,9 @@ def spectrum_dimension(
         note = join_notes(f"collapsed ({same.n_distinct} distinct of {data.n} rows)", note)
     else:
         value = _count(data.values, rule, noise, standardize, seed)
-        if math.isnan(value):
+        if value == 0 and rule == "kaiser":
+            value, note = math.nan, join_notes(note, "undefined (the rule keeps nothing)")
+        elif math.isnan(value):
             note = join_notes(note, f"few_points ({data.n} rows for the columns); undefined")
     halves: list[float] = []
 

@@ -146,3 +146,10 @@ def test_other_shapes_are_better_than_without() -> None:
         found = finite_size_correction(raw)
         assert found.value > raw.value
         assert d * 0.75 < found.value < d * 1.8
+
+
+def test_a_mean_of_single_rows_is_not_in_the_table() -> None:
+    graph = find_neighbors(np.random.default_rng(0).normal(size=(300, 3)), k=2)
+    with pytest.raises(InputError, match="the table holds two_nn"):
+        finite_size_correction(mle_dimension(graph, 2, average="arithmetic"))
+    assert finite_size_correction(mle_dimension(graph, 2)).value > 2

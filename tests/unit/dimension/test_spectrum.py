@@ -180,3 +180,9 @@ def test_noise_beyond_float64_keeps_its_unit() -> None:
     x = np.random.default_rng(2).normal(size=(60, 4)) * [3.0, 2.0, 1.0, 0.1]
     found = [spectrum_dimension(x * c, "denoised", noise=c * c, repeats=0) for c in (1.0, 1e-152)]
     assert found[0].value == found[1].value == 2
+
+
+def test_nothing_above_the_mean_is_no_dimension() -> None:
+    found = spectrum_dimension(np.random.default_rng(0).normal(size=(200, 1)), "kaiser")
+    assert math.isnan(found.value)
+    assert "the rule keeps nothing" in found.note
