@@ -11,6 +11,7 @@ from torch import nn
 
 from hiddenscape.errors import InputError
 from hiddenscape.interventions.attention import ActiveEdits, active_edits, using
+from hiddenscape.interventions.entries import require_no_padding
 from hiddenscape.interventions.locate import Located, active_for, locate
 from hiddenscape.interventions.probes import prove
 from hiddenscape.interventions.spec import AttentionEdit, as_edits, edits_hash
@@ -65,6 +66,9 @@ class EditedNetwork(TorchNetwork):
                 f"the edits of network {self.name!r} are not in force here: call it inside "
                 "'with edited(...)', in the thread that entered it"
             )
+        # The network need not have been told: without a mask it takes padding for tokens.
+        if self.edits and batch.masks.real is not None:
+            require_no_padding(batch.masks.real)
         with LOCK:
             self.active.spans = batch.masks.spans
             try:

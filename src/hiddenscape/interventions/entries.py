@@ -13,7 +13,14 @@ import torch
 from hiddenscape.errors import InputError
 from hiddenscape.interventions.spec import AttentionEdit
 
-__all__ = ["HeadEdit", "allowed_by", "edit_scores", "edit_weights", "require_equal_lengths"]
+__all__ = [
+    "HeadEdit",
+    "allowed_by",
+    "edit_scores",
+    "edit_weights",
+    "require_equal_lengths",
+    "require_no_padding",
+]
 
 HeadEdit = tuple[AttentionEdit, Sequence[int]]
 """An edit, and its heads in one block."""
@@ -36,11 +43,15 @@ def require_equal_lengths(allowed: torch.Tensor) -> None:
             f"attention of {allowed.shape[-2]} queries to {allowed.shape[-1]} keys: edits are for "
             "whole rows; call the network without a cache of earlier tokens"
         )
-    seen = allowed.any(dim=2).any(dim=1)
-    if not bool(seen.all()):
-        row = int((~seen).any(1).nonzero()[0])
+    require_no_padding(allowed.any(dim=2).any(dim=1))
+
+
+def require_no_padding(real: torch.Tensor) -> None:
+    """Refuse rows of which some positions (B, T) are not real."""
+    if not bool(real.all()):
+        row = int((~real).any(1).nonzero()[0])
         raise InputError(
-            f"row {row} is padded to {seen.shape[1]} positions: attention is edited in batches of "
+            f"row {row} is padded to {real.shape[1]} positions: attention is edited in batches of "
             "rows of one length; run_edited makes them from a list of rows"
         )
 

@@ -15,6 +15,7 @@ from hiddenscape.interventions.rows import batches_of, self_checked
 from hiddenscape.interventions.spots import Ids, ids_at, spots_of
 from hiddenscape.models.network import Batch, TorchNetwork
 from hiddenscape.models.streamchecks import read_out
+from hiddenscape.types import whole
 
 __all__ = ["LensReading", "logit_lens"]
 
@@ -138,6 +139,8 @@ def logit_lens(
     """
     if mode not in MODES:
         raise InputError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+    if whole("top", top) < 0:
+        raise InputError(f"top must not be negative, got {top}")
     reader = _Reader(network, mode, center_vocab, top)
     names = _stream_sites(reader.network, sites)
     parts = [

@@ -109,7 +109,7 @@ class AttentionEdit:
             return None
         given: Any = self.value  # of numpy, perhaps
         value = math.nan
-        if isinstance(given, Real) and type(given) is not bool:
+        if not isinstance(given, bool) and isinstance(given, Real):
             with suppress(OverflowError):
                 value = float(given)
         if not math.isfinite(value):

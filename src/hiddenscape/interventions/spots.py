@@ -12,6 +12,7 @@ import torch
 from hiddenscape.errors import InputError
 from hiddenscape.models.hooks import read_places
 from hiddenscape.models.network import Batch, TorchNetwork
+from hiddenscape.types import whole
 
 __all__ = ["Ids", "Spots", "ids_at", "read_spots", "spots_of"]
 
@@ -56,9 +57,9 @@ def spots_of(
     if position == "all":
         where = real.nonzero()
         return Spots(row=where[:, 0], position=where[:, 1])
-    if position != "last" and isinstance(position, str | bool):
+    if position != "last" and isinstance(position, str):
         raise InputError(f"position {position!r} is not 'last', 'all' or a whole number")
-    index = -1 if position == "last" else int(position)
+    index = -1 if position == "last" else whole("position", position)
     found = []
     for row, line in enumerate(real):
         places = line.nonzero().flatten()

@@ -463,6 +463,20 @@ def test_padded_rows_are_refused(name, network_of, batch_of):
         changed.forward(batch_of(network, length=[6, 4]))
 
 
+def test_padding_that_the_network_is_not_told_of_is_refused(network_of, batch_of):
+    """Without a mask every key may be seen, and the last token would be padding."""
+    network = network_of("llama")
+    batch = batch_of(network, length=[6, 4])
+    untold = replace(batch, kwargs={"input_ids": batch.kwargs["input_ids"]})
+    with (
+        edited(network, edit_of(key=0)) as changed,
+        pytest.raises(InputError, match="row 1 is pad"),
+    ):
+        changed.forward(untold)
+    with pytest.raises(InputError, match="row 1 is padded"):
+        run_edited(network, untold, edit_of(key=0))
+
+
 def test_queries_that_may_not_see_the_key_are_refused(network_of, batch_of):
     network = network_of("mistral")  # a window of 4
     batch = batch_of(network, length=8)

@@ -154,3 +154,20 @@ def test_nan_has_no_rank(zoo, batch_of):
         network.module.lm_head.weight[5] = float("nan")
     with pytest.raises(NetworkError, match="makes NaN of site 'logits'"):
         logit_lens(network, batch_of(network), 3)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"position": 1.5}, "position must be a whole number"),
+        ({"position": None}, "position must be a whole number"),
+        ({"position": True}, "position must be a whole number"),
+        ({"position": "first"}, "not 'last', 'all'"),
+        ({"top": -1}, "not be negative"),
+        ({"top": 2.5}, "whole number"),
+    ],
+)
+def test_positions_and_counts_are_whole(wish, message, network_of, batch_of):
+    network = network_of("llama")
+    with pytest.raises(InputError, match=message):
+        logit_lens(network, batch_of(network), 3, **wish)
