@@ -10,6 +10,7 @@ from scipy.special import bdtr
 __all__ = ["model_p"]
 
 _DRAWS = 199
+_STEPS = 50_000
 _SLACK = 1e-12
 
 
@@ -23,9 +24,11 @@ def model_p(
     """Share of draws from the model, each with its own estimate, that fit worse than the counts.
 
     The misfit is the largest distance between the distribution function of the counts and the mean
-    of those of the model. ``probabilities`` estimates p of every class from the successes of all
-    rows, ``classes`` says of which class a row is. The two-sample Kolmogorov-Smirnov test is for
-    continuous values: on counts it never rejects.
+    of those of the model; where trials differ so much from row to row that these have many steps,
+    that between the randomised probability integral transforms of the counts and the uniform
+    (Czado, Gneiting, Held 2009, doi:10.1111/j.1541-0420.2009.01191.x). ``probabilities`` estimates
+    p of every class from the successes of all rows, ``classes`` says of which class a row is. The
+    two-sample Kolmogorov-Smirnov test is for continuous values: on counts it never rejects.
 
     Examples
     --------
@@ -37,9 +40,20 @@ def model_p(
     x = np.arange(int(trials.max()) + 1)
     kinds, rows_of = np.unique(classes * len(x) + trials, return_counts=True)
     kind_class, kind_trials = np.divmod(kinds, len(x))
-    reach = np.minimum(x, kind_trials[:, None])
+    many = len(kinds) * len(x) > _STEPS
+
+    def transformed(successes: np.ndarray, p: np.ndarray) -> float:
+        chance = p[classes]
+        below = np.where(successes > 0, bdtr(successes - 1.0, trials, chance), 0.0)
+        at = bdtr(successes, trials, chance) - below
+        u = np.sort(below + at * rng.uniform(size=len(at)))
+        steps = np.arange(len(u) + 1) / len(u)
+        return float(max((steps[1:] - u).max(), (u - steps[:-1]).max()))
 
     def distance(successes: np.ndarray, p: np.ndarray) -> float:
+        if many:
+            return transformed(successes, p)
+        reach = np.minimum(x, kind_trials[:, None])
         model = rows_of @ bdtr(reach, kind_trials[:, None], p[kind_class, None]) / len(successes)
         found = np.cumsum(np.bincount(successes, minlength=len(x))) / len(successes)
         return float(np.abs(found - model).max())
