@@ -38,9 +38,9 @@ _SAMPLE = 768
 _FEWER = (32, 64, 128, DIRECTIONS)
 _WORTH = 4  # times fewer coordinates than columns, at least
 _ROOM = 0.85  # of the capacity, for what a sample does not show
-# A column of a recomputed distance takes as long as a column of this many products (measured on
-# AVX2: .34 ns from memory, and a product serves two rows). It moves cost, never results.
-_RECOMPUTED = 20
+# A column of a recomputed distance takes as long as a column of this many products (measured on two
+# AVX2 cores that share a memory; a product serves two rows). It moves cost, never results.
+_RECOMPUTED = 40
 _GAIN = 0.8  # of the work without it, at most
 _EXPLAINED = 0.9  # of a row, by all directions: below that no list is short
 _BLOCK = 1 << 21

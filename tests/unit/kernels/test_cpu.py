@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiddenscape.errors import InputError
-from hiddenscape.kernels import cpu, reference
+from hiddenscape.kernels import cpu, reference, stream
 from hiddenscape.kernels.arrays import cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
 
@@ -201,3 +201,19 @@ def test_ranks_full_of_ties_choose_their_precision(rng: np.random.Generator) -> 
         cpu.mid_ranks(x, np.arange(2000), every)[::200],
         reference.mid_ranks(x, np.arange(0, 2000, 200), every[::200]),
     )
+
+
+def test_lists_decided_out_of_order(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_GROUP", 8)
+    orders = []
+    honest = stream.Pass._by_place
+    monkeypatch.setattr(stream.Pass, "_by_place", lambda p: orders.append(honest(p)) or orders[-1])
+    x = cloud(rng.normal(size=(700, 40)).astype("f4"))
+    got = cpu.nearest(x, 9, precision="float32")
+    want = reference.nearest(x, 9)
+    assert np.array_equal(got[0], want[0])
+    assert np.array_equal(got[1], want[1])
+    assert np.array_equal(np.sort(orders[0]), np.arange(700))
+    assert not np.array_equal(orders[0], np.arange(700))
