@@ -2,7 +2,7 @@
 
 Where theory says so, z-scores have mean within 0.25 of 0 and sd within 0.15 of 1:
 
-- ``exact``, ``bootstrap`` and ``fisher`` errors on the model itself (independent rows), d = 1..10;
+- ``exact`` and ``fisher`` errors on the model itself (independent rows), d = 1..10;
   400 replicates make the two tolerances 5 and 4 standard errors wide.
 - ``blocks`` errors on point clouds without boundary, up to Student's t with 15 degrees of freedom,
   while blocks are wider than the neighbourhoods that cross them (d = 1..4 here).
@@ -54,7 +54,7 @@ def test_errors_are_right_on_the_model(name: str, d: int) -> None:
 @pytest.mark.parametrize(
     "d", [5, pytest.param(1, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)]
 )
-def test_the_bootstrap_of_the_fit_is_right_on_the_model(d: int) -> None:
+def test_the_error_of_the_fit_is_right_on_the_model(d: int) -> None:
     z = z_scores(lambda s: two_nn(pareto_graph(400, d, seed=100 * s + d), method="fit"), d, 300)
     assert abs(z.mean) < 0.25
     assert abs(z.sd - 1) < 0.15

@@ -50,7 +50,7 @@ def test_formulas(graph: NeighborGraph) -> None:
 def test_kinds_of_stderr(graph: NeighborGraph) -> None:
     kinds = {m: two_nn(graph, method=m).stderr_kind for m in METHODS}
     assert kinds == {
-        "censored": "exact", "mle": "exact", "fit": "bootstrap", "bayes": "exact", "naive": "",
+        "censored": "exact", "mle": "exact", "fit": "exact", "bayes": "exact", "naive": "",
     }  # fmt: skip
     assert math.isnan(two_nn(graph, method="naive").stderr)
 
@@ -91,7 +91,7 @@ def test_wholly_repeated_rows_give_the_value_of_the_distinct(copies: int) -> Non
     assert dropped.n_dropped == 150 * copies
 
 
-def test_bootstrap_is_seeded_and_of_the_right_size() -> None:
+def test_the_error_of_the_fit_is_seeded_and_of_the_right_size() -> None:
     exact = pareto_graph(2000, 4.0)
     a, b = two_nn(exact, method="fit"), two_nn(exact, method="fit")
     assert a.stderr == b.stderr
