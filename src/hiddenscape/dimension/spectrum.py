@@ -97,8 +97,9 @@ def spectrum_dimension(
     Returns
     -------
     Dimension
-        A whole number; 0 where a rule keeps nothing, which is an answer of the rules that compare
-        with noise (of ``kaiser`` it is none: NaN with ``undefined``, all eigenvalues are equal).
+        A whole number; 0 with ``collapsed`` where a rule keeps nothing, which is an answer of the
+        rules that compare with noise (of ``kaiser`` it is none: NaN with ``undefined``, all
+        eigenvalues are equal).
         stderr: the spread over random halves (``repeats``); 0 where all halves agree.
         It knows nothing of the bias of a rule, and rules that depend on n/d answer differently on
         halves: ``parameters["halves"]`` is their mean. No scale: it is a global measure. NaN with
@@ -154,6 +155,8 @@ def spectrum_dimension(
         value = _count(data.values, rule, noise, standardize, seed)
         if value == 0 and rule == "kaiser":
             value, note = math.nan, join_notes(note, "undefined (the rule keeps nothing)")
+        elif value == 0:
+            note = join_notes("collapsed (no component stands out of noise)", note)
         elif math.isnan(value):
             note = join_notes(note, f"few_points ({data.n} rows for the columns); undefined")
     halves: list[float] = []

@@ -90,10 +90,11 @@ def test_minka_is_that_of_scikit_learn() -> None:
 def test_pure_noise(rule: str) -> None:
     """White noise: the rules that compare with noise keep nothing or nearly so."""
     x = np.random.default_rng(5).normal(size=(400, 20))
-    value = spectrum_dimension(x, rule, **options(rule)).value
+    found = spectrum_dimension(x, rule, **options(rule))
     if rule in ("marchenko_pastur", "gavish_donoho", "parallel", "broken_stick"):
-        assert value <= 1
-    assert 0 <= value <= 20
+        assert found.value <= 1
+    assert 0 <= found.value <= 20
+    assert ("collapsed" in found.note) == (found.value == 0)
 
 
 @each
