@@ -23,6 +23,7 @@ __all__ = [
     "Mask",
     "Points",
     "Site",
+    "checked_seed",
     "whole",
 ]
 
@@ -57,6 +58,25 @@ def whole(name: str, value: Any) -> int:
     if number and int(value) == value:
         return int(value)
     raise InputError(f"{name} must be a whole number, got {value!r}")
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed as an int.
+
+    Raises
+    ------
+    InputError
+        If it is negative or not a whole number.
+
+    Examples
+    --------
+    >>> checked_seed(7)
+    7
+    """
+    number = whole("seed", seed)
+    if number < 0:
+        raise InputError(f"seed must not be negative, got {number}")
+    return number
 
 
 @dataclass(frozen=True, slots=True)

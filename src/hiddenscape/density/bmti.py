@@ -22,7 +22,7 @@ from hiddenscape.density.springs import Springs
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
-from hiddenscape.types import whole
+from hiddenscape.types import checked_seed, whole
 
 __all__ = ["bmti_density"]
 
@@ -137,9 +137,9 @@ def bmti_density(
     if weights not in get_args(Weights):
         known = ", ".join(get_args(Weights))
         raise InputError(f"weights must be one of {known}, got {weights!r}")
-    probes, seed = whole("probes", probes), whole("seed", seed)
-    if probes < 0 or seed < 0:
-        raise InputError(f"probes and seed must not be negative, got {probes} and {seed}")
+    probes, seed = whole("probes", probes), checked_seed(seed)
+    if probes < 0:
+        raise InputError(f"probes must not be negative, got {probes}")
     use = displacements(graph, points, dimension, k, variance, force)
     found = use.found
     found.parameters.update({"weights": weights, "regularization": 1 - alpha})

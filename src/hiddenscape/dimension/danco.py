@@ -29,7 +29,7 @@ from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
-from hiddenscape.types import whole
+from hiddenscape.types import checked_seed, whole
 
 __all__ = ["danco_dimension"]
 
@@ -136,6 +136,7 @@ def danco_dimension(
     >>> f"{d.value:.1f} +- {d.stderr:.1f}", danco_dimension(points, integer=True).value
     ('5.7 +- 0.1', 6.0)
     """
+    seed = checked_seed(seed)
     k, balls, largest = whole("k", k), whole("balls", balls), whole("largest", largest)
     if not 2 <= k <= _LARGEST_K:
         raise InputError(f"DANCo needs k from 2 to {_LARGEST_K}, got {k}")

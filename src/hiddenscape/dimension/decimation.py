@@ -21,6 +21,7 @@ from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.neighbors.search import check_graph_of, find_neighbors
 from hiddenscape.results import join_notes, note_words
+from hiddenscape.types import checked_seed
 
 __all__ = ["decimation"]
 
@@ -86,6 +87,7 @@ def decimation(
     >>> curve.subset, [len(r) for r in curve.repeats]
     ((400, 200, 100, 50, 25), [1, 2, 4, 8, 16])
     """
+    seed = checked_seed(seed)
     if min_rows < max(10, k + 1):
         raise InputError(f"min_rows must be at least {max(10, k + 1)}, got {min_rows}")
     data = cloud(points)

@@ -37,7 +37,7 @@ from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.results import join_notes
-from hiddenscape.types import whole
+from hiddenscape.types import checked_seed, whole
 
 __all__ = ["i3d", "i3d_scan", "lattice_posterior", "lattice_root"]
 
@@ -141,6 +141,7 @@ def i3d(
     >>> f"{d.value:.2f} +- {d.stderr:.2f} at scale {d.scale:.0f}"
     '2.98 +- 0.03 at scale 9'
     """
+    seed = checked_seed(seed)
     _check(metric, method, stderr, ratio)
     if sum(x is not None for x in (radius, k, shells)) != 1:
         raise InputError(
@@ -211,6 +212,7 @@ def i3d_scan(
     >>> i3d_scan(points, (6, 9, 12, 15), period=50).values.round(1).tolist()
     [3.0, 3.0, 3.0, 3.0]
     """
+    seed = checked_seed(seed)
     _check(metric, method, stderr, ratio)
     wanted = [_radii(whole("radii", r), None, ratio) for r in radii]
     if not wanted or any(b[0] <= a[0] for a, b in pairwise(wanted)):

@@ -20,7 +20,7 @@ from hiddenscape.dimension.result import Dimension
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
-from hiddenscape.types import FloatVector, whole
+from hiddenscape.types import FloatVector, checked_seed, whole
 
 __all__ = ["hidalgo"]
 
@@ -127,6 +127,7 @@ def hidalgo(
     >>> found.dimensions.round().tolist(), found.shares.round(1).tolist()
     ([1.0, 4.0], [0.4, 0.6])
     """
+    seed = checked_seed(seed)
     tried = _components(components)
     q, skip, chains = whole("q", q), whole("skip", skip), whole("chains", chains)
     sweeps, burn_in = whole("sweeps", sweeps), whole("burn_in", burn_in)

@@ -22,7 +22,7 @@ from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import blocks
 from hiddenscape.neighbors.graph import NeighborGraph
 from hiddenscape.results import join_notes
-from hiddenscape.types import FloatVector, whole
+from hiddenscape.types import FloatVector, checked_seed, whole
 
 __all__ = ["isomap_dimension"]
 
@@ -113,6 +113,7 @@ def isomap_dimension(
     >>> isomap_dimension(find_neighbors(roll, k=10)).value
     2.0
     """
+    seed = checked_seed(seed)
     k, top = whole("k", k), whole("max_components", max_components)
     repeats = whole("repeats", repeats)
     count = None if landmarks is None else whole("landmarks", landmarks)

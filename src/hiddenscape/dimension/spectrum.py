@@ -25,7 +25,7 @@ from hiddenscape.errors import InputError
 from hiddenscape.kernels.arrays import cloud
 from hiddenscape.neighbors.duplicates import find_duplicates
 from hiddenscape.results import join_notes
-from hiddenscape.types import FloatVector
+from hiddenscape.types import FloatVector, checked_seed
 
 __all__ = ["Rule", "count_components", "spectrum_dimension"]
 
@@ -129,6 +129,7 @@ def spectrum_dimension(
     >>> spectrum_dimension(points, "marchenko_pastur", noise=1.0).value
     3.0
     """
+    seed = checked_seed(seed)
     _check(rule, noise)
     repeats = checked_repeats(repeats)
     data = cloud(points)

@@ -29,6 +29,7 @@ from hiddenscape.dimension.result import Dimension
 from hiddenscape.dimension.spatial import block_labels, block_stderr
 from hiddenscape.errors import InputError
 from hiddenscape.neighbors.graph import NeighborGraph
+from hiddenscape.types import checked_seed
 
 __all__ = ["TWO_NN_PRESETS", "two_nn"]
 
@@ -149,6 +150,7 @@ def two_nn(
     >>> f"{d.value:.2f} +- {d.stderr:.2f}"
     '1.93 +- 0.06'
     """
+    seed = checked_seed(seed)
     _check(method, fraction, positions, graph)
     if not (prior[0] > 0 and prior[1] > 0):
         raise InputError(f"prior must be two positive numbers a, b of Gamma(a, b), got {prior}")
